@@ -1,0 +1,41 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets itself up.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export KERAS_BACKEND := tensorflow
+
+.PHONY: demo test test-jax lint clean
+
+$(BIN)/.product: requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "This needs $(PYTHON) (set PYTHON=... to name another 3.11+ interpreter)."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing requirements.txt into $(VENV) (a few minutes, once) ..."
+	$(BIN)/pip install -q -r requirements.txt
+	@touch $@
+
+$(BIN)/.dev: requirements-dev.txt $(BIN)/.product
+	$(BIN)/pip install -q -r requirements-dev.txt
+	@touch $@
+
+.venv-jax/bin/.jax: requirements-jax.txt
+	$(PYTHON) -m venv .venv-jax
+	.venv-jax/bin/pip install -q -r requirements-jax.txt
+	@touch $@
+
+demo: $(BIN)/.product ## Trains three small models on digits; prints a table, writes a picture.
+	$(BIN)/python -m experiments.demo --output_dir=demo
+
+test: $(BIN)/.dev lint ## The whole test suite.
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test-jax: .venv-jax/bin/.jax ## The backend-neutral tests on JAX, in an environment of its own.
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest tests/jax_backend_test.py
+
+clean: ## Forgets the environments and the demo's output.
+	rm -rf $(VENV) .venv-jax demo

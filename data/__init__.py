@@ -1,0 +1,1 @@
+"""tf.data pipelines. Knows nothing of models; not installed."""

@@ -1,0 +1,1 @@
+"""delta-VAEs: variational autoencoders whose rate cannot fall below delta."""

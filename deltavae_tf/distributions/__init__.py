@@ -1,0 +1,1 @@
+"""Distributions of delta-VAEs. All densities and divergences are in nats."""

@@ -1,0 +1,1 @@
+"""Keras layers: causal, with a cached one-position form for sampling."""

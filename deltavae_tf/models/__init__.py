@@ -1,0 +1,1 @@
+"""Encoders, decoders, the auxiliary prior and the delta-VAE itself."""

@@ -1,0 +1,1 @@
+"""Cached samplers, one position at a time."""

@@ -1,0 +1,10 @@
+"""Set-up shared by all tests."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+from absl import flags  # noqa: E402
+
+flags.FLAGS.mark_as_parsed()

@@ -1,0 +1,38 @@
+"""Conversions between information units. Every rate in this library is in nats."""
+
+import math
+
+NATS_PER_BIT = math.log(2.0)
+
+
+def bits(nats):
+    """Converts nats to bits."""
+    return nats / NATS_PER_BIT
+
+
+def nats(bits):  # noqa: D417
+    """Converts bits to nats."""
+    return bits * NATS_PER_BIT
+
+
+def bits_per_dim(nats_per_example, num_dims):
+    """Converts nats per example to bits per dimension.
+
+    Args:
+      nats_per_example: float or array, nats.
+      num_dims: int, every predicted scalar counts: 32 * 32 * 3 for CIFAR-10.
+
+    Returns:
+      Bits per dimension, of the shape of `nats_per_example`.
+    """
+    return nats_per_example / (num_dims * NATS_PER_BIT)
+
+
+def nats_from_bits_per_dim(bits_per_dim, num_dims):
+    """The inverse of `bits_per_dim`: nats per example."""
+    return bits_per_dim * num_dims * NATS_PER_BIT
+
+
+def perplexity(nats_per_token):
+    """Perplexity of a cost of `nats_per_token` (a Python float)."""
+    return math.exp(nats_per_token)

@@ -1,0 +1,237 @@
+"""Self-attention, cross-attention and a feed-forward network over an image's pixels."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from deltavae_tf import noise
+from deltavae_tf.layers import attention, dropout, positions, weight_norm
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class TransformerBlock(keras.layers.Layer):
+    """The attention block between gated convolutions.
+
+    Self-attention -> cross-attention -> feed-forward with ReLU; each is added to its
+    input and followed by layer normalization, as in the Transformer. Pixels carry a
+    row and a column signal on queries and keys; the memory's rows carry the row
+    signal on keys.
+
+    Args:
+      num_heads: int.
+      filter_size: int, width of the feed-forward network (Table 4's r).
+      self_attention: bool, whether pixels attend to pixels.
+      cross_attention: bool, whether pixels attend to the memory.
+      causal: bool, whether self-attention looks only at the own and earlier pixels
+        in raster order.
+      causal_memory: bool, whether pixel (r, c) looks only at memory rows <= r.
+      dropout_rate: float, on hidden units and attention weights.
+      normalization: "layer" (layer norm after each part) or "weight".
+      **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
+
+    Call arguments:
+      inputs: float `[B, H, W, C]`.
+      memory: float `[B, n, M]`, or None without cross-attention.
+      keys: uint32 `[B, 2]` for dropout, or None.
+
+    Returns:
+      float `[B, H, W, C]`.
+
+    Reference: delta-VAE, appendix E.1 and Figure 5; Vaswani et al. (2017); Chen et
+    al., "PixelSNAIL" (2017).
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        filter_size,
+        self_attention=True,
+        cross_attention=False,
+        causal=True,
+        causal_memory=True,
+        dropout_rate=0.0,
+        normalization="layer",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.filter_size = filter_size
+        self.self_attention = self_attention
+        self.cross_attention = cross_attention
+        self.causal = causal
+        self.causal_memory = causal_memory
+        self.dropout_rate = dropout_rate
+        self.normalization = normalization
+
+    def build(self, input_shape, memory_shape=None):
+        _, self.height, self.width, channels = input_shape
+        self._pixel_signal = positions.pixel_signal(self.height, self.width, channels)
+        sequence = (None, self.height * self.width, channels)
+        policy = self.dtype_policy
+
+        def attend(name, keys_shape):
+            layer = attention.MultiHeadAttention(
+                self.num_heads,
+                channels,
+                self.dropout_rate,
+                self.normalization,
+                name=name,
+                dtype=policy,
+            )
+            layer.build(sequence, keys_shape, keys_shape)
+            return layer
+
+        def linear(name, units, inputs):
+            layer = weight_norm.Linear(
+                units, self.normalization, name=name, dtype=policy
+            )
+            layer.build((*sequence[:-1], inputs))
+            return layer
+
+        def norm(name):
+            if self.normalization == "weight":
+                return keras.layers.Identity(name=name, dtype=policy)
+            layer = keras.layers.LayerNormalization(
+                epsilon=1e-6, name=name, dtype=policy
+            )
+            layer.build(sequence)
+            return layer
+
+        if self.self_attention:
+            self.self_attend = attend("self_attention", sequence)
+            self.self_norm = norm("self_norm")
+        if self.cross_attention:
+            rows = memory_shape[1]
+            self._row_signal = positions.row_signal(rows, channels)
+            self.embed_memory = linear("embed_memory", channels, memory_shape[-1])
+            self.cross_attend = attend("cross_attention", (None, rows, channels))
+            self.cross_norm = norm("cross_norm")
+        self.expand = linear("expand", self.filter_size, channels)
+        self.contract = linear("contract", channels, self.filter_size)
+        self.forward_norm = norm("forward_norm")
+        self.dropout = dropout.Dropout(self.dropout_rate, dtype=policy)
+
+    def call(self, inputs, memory=None, keys=None):
+        channels = inputs.shape[-1]
+        area = self.height * self.width
+        h = ops.reshape(inputs, (-1, area, channels))
+        signal = ops.cast(
+            self._pixel_signal.reshape((area, channels)), self.compute_dtype
+        )
+        if self.self_attention:
+            mask = np.tril(np.ones((area, area), bool)) if self.causal else None
+            keyed = h + signal
+            mixed = self.self_attend(
+                keyed, keyed, h, mask=mask, noise_keys=noise.fold(keys, 0)
+            )
+            h = self.self_norm(h + self.dropout(mixed, noise.fold(keys, 1)))
+        if self.cross_attention:
+            rows = self.embed_memory(memory)
+            signed = rows + ops.cast(self._row_signal, self.compute_dtype)
+            mixed = self.cross_attend(
+                h + signal,
+                signed,
+                rows,
+                mask=self._memory_mask(),
+                noise_keys=noise.fold(keys, 2),
+            )
+            h = self.cross_norm(h + self.dropout(mixed, noise.fold(keys, 3)))
+        h = self._feed_forward(h, keys)
+        return ops.reshape(h, (-1, self.height, self.width, channels))
+
+    def compute_output_shape(self, input_shape, *unused_shapes):
+        return input_shape
+
+    def init_cache(self, batch_size, memory=None):
+        """Cache of the one-position form.
+
+        Args:
+          batch_size: int or int tensor.
+          memory: float `[B, n, M]`, or None without cross-attention.
+
+        Returns:
+          dict of keys and values, projected, of all pixels and of the memory.
+        """
+        cache = {}
+        if self.self_attention:
+            channels = self._pixel_signal.shape[-1]
+            shape = (
+                batch_size,
+                self.height * self.width,
+                self.num_heads,
+                channels // self.num_heads,
+            )
+            empty = ops.zeros(shape, dtype=self.compute_dtype)
+            cache.update(keys=empty, values=empty)
+        if self.cross_attention:
+            rows = self.embed_memory(memory)
+            signed = rows + ops.cast(self._row_signal, self.compute_dtype)
+            keys, values = self.cross_attend.project(signed, rows)
+            cache.update(memory_keys=keys, memory_values=values)
+        return cache
+
+    def step(self, inputs, position, cache):
+        """One pixel.
+
+        Args:
+          inputs: float `[B, C]`.
+          position: int32 scalar, the pixel's place in raster order.
+          cache: from `init_cache` or the step before.
+
+        Returns:
+          float `[B, C]`, cache.
+        """
+        h = inputs
+        channels = inputs.shape[-1]
+        flat_signal = self._pixel_signal.reshape((-1, channels))
+        signal = ops.cast(
+            ops.slice(flat_signal, (position, 0), (1, channels)), self.compute_dtype
+        )
+        if self.self_attention:
+            new_keys, new_values = self.self_attend.project(
+                (h + signal)[:, None], h[:, None]
+            )
+            start = (0, position, 0, 0)
+            cache = {
+                **cache,
+                "keys": ops.slice_update(cache["keys"], start, new_keys),
+                "values": ops.slice_update(cache["values"], start, new_values),
+            }
+            mask = ops.arange(self.height * self.width) <= position
+            mixed = self.self_attend.step(
+                h + signal, cache["keys"], cache["values"], mask
+            )
+            h = self.self_norm(h + mixed)
+        if self.cross_attention:
+            rows = ops.arange(cache["memory_keys"].shape[1])
+            mask = rows <= (position // self.width if self.causal_memory else len(rows))
+            mixed = self.cross_attend.step(
+                h + signal, cache["memory_keys"], cache["memory_values"], mask
+            )
+            h = self.cross_norm(h + mixed)
+        return self._feed_forward(h, None), cache
+
+    def _feed_forward(self, h, keys):
+        hidden = self.dropout(ops.relu(self.expand(h)), noise.fold(keys, 4))
+        return self.forward_norm(h + self.dropout(self.contract(hidden), noise.fold(keys, 5)))
+
+    def _memory_mask(self):
+        """bool `[H * W, n]`: pixel (r, c) looks at memory row j <= r."""
+        if not self.causal_memory:
+            return None
+        pixel_row = np.repeat(np.arange(self.height), self.width)
+        return np.arange(self._row_signal.shape[0])[None] <= pixel_row[:, None]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "filter_size": self.filter_size,
+            "self_attention": self.self_attention,
+            "cross_attention": self.cross_attention,
+            "causal": self.causal,
+            "causal_memory": self.causal_memory,
+            "dropout_rate": self.dropout_rate,
+            "normalization": self.normalization,
+        }
+

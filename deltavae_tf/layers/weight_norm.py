@@ -1,0 +1,127 @@
+"""Weights of a linear map, plain or weight-normalized with a data-dependent start."""
+
+import keras
+import numpy as np
+from keras import ops
+
+NORMALIZATIONS = ("layer", "weight")
+
+
+def check_normalization(normalization):
+    """Raises a ValueError unless `normalization` is a known one."""
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(
+            f"`normalization` must be one of {NORMALIZATIONS}. "
+            f"Received: {normalization!r}"
+        )
+
+
+class KernelAndBias(keras.layers.Layer):
+    """Kernel and bias of a linear map; with "weight", kernel = gain * v / |v|.
+
+    With weight normalization the first training batch sets gain and bias so that
+    every output channel starts with mean 0 and variance 1: call
+    `DeltaVAE.initialize_from(batch)`, which runs the model once in that mode.
+
+    Args:
+      kernel_shape: tuple, the last axis counts the output channels.
+      normalization: "layer" (plain weights) or "weight".
+      **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
+
+    Reference: Salimans and Kingma, "Weight normalization" (2016), sections 2 and 3.
+    """
+
+    initializing = False
+
+    def __init__(self, kernel_shape, normalization="layer", **kwargs):
+        super().__init__(**kwargs)
+        check_normalization(normalization)
+        self.kernel_shape = tuple(kernel_shape)
+        self.normalization = normalization
+
+    def build(self, input_shape):
+        filters = self.kernel_shape[-1]
+        self.direction = self.add_weight(
+            name="kernel", shape=self.kernel_shape, initializer="glorot_uniform"
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(filters,), initializer="zeros"
+        )
+        if self.normalization == "weight":
+            self.gain = self.add_weight(
+                name="gain", shape=(filters,), initializer="ones"
+            )
+
+    def kernel(self):
+        """The kernel in use, in `compute_dtype`."""
+        direction = ops.convert_to_tensor(self.direction)
+        if self.normalization == "weight":
+            axes = tuple(range(len(self.kernel_shape) - 1))
+            norm = ops.sqrt(ops.sum(ops.square(direction), axis=axes) + 1e-12)
+            direction = direction * (self.gain / norm)
+        return ops.cast(direction, self.compute_dtype)
+
+    def apply_to(self, inputs, linear_map):
+        """`linear_map(inputs, kernel) + bias`, where `linear_map` is a conv or matmul."""
+        outputs = linear_map(inputs, self.kernel())
+        if self.normalization == "weight" and KernelAndBias.initializing:
+            outputs = self._start_from(outputs)
+        return outputs + ops.cast(self.bias, self.compute_dtype)
+
+    def _start_from(self, outputs):
+        axes = tuple(range(len(outputs.shape) - 1))
+        values = ops.cast(outputs, "float32")
+        scale = 1.0 / (ops.std(values, axis=axes) + 1e-6)
+        self.gain.assign(self.gain * scale)
+        self.bias.assign(-ops.mean(values, axis=axes) * scale)
+        return outputs * ops.cast(scale, outputs.dtype)
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class Linear(keras.layers.Layer):
+    """A linear map of the last axis (a 1x1 convolution), weight-normalizable.
+
+    Args:
+      units: int, output channels.
+      normalization: "layer" (plain weights) or "weight" (weight normalization).
+      **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
+
+    Call arguments:
+      inputs: float `[..., C]`.
+
+    Returns:
+      float `[..., units]` in `compute_dtype`.
+    """
+
+    def __init__(self, units, normalization="layer", **kwargs):
+        super().__init__(**kwargs)
+        check_normalization(normalization)
+        self.units = units
+        self.normalization = normalization
+
+    def build(self, input_shape):
+        self.weights_ = KernelAndBias(
+            (input_shape[-1], self.units),
+            self.normalization,
+            name="weights",
+            dtype=self.dtype_policy,
+        )
+        self.weights_.build(input_shape)
+
+    def call(self, inputs):
+        return self.weights_.apply_to(inputs, ops.matmul)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "normalization": self.normalization,
+        }
+
+
+def num_weights(layer):
+    """Trainable parameters of a built layer or model, an int."""
+    return int(sum(np.prod(v.shape) for v in layer.trainable_variables))

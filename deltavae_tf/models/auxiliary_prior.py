@@ -1,0 +1,106 @@
+"""The auxiliary prior: an LSTM fitted to the aggregate posterior."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class LSTMPrior(keras.layers.Layer):
+    """p_aux(z_t | z_<t): one LSTM layer and a diagonal Gaussian per time step.
+
+    It starts at N(0, 1) whatever came before.
+
+    Args:
+      units: int (Table 4's h_aux).
+      latent_channels: int, d.
+      **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
+
+    Call arguments:
+      z: float `[B, n, d]`; teacher forcing behind a learned start.
+
+    Returns:
+      loc, scale: float32 `[B, n, d]`; those at t depend on z_<t alone.
+
+    Reference: delta-VAE, section 4.1; spec: "Auxiliary prior".
+    """
+
+    def __init__(self, units, latent_channels, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.latent_channels = latent_channels
+        self.lstm = keras.layers.LSTM(
+            units, return_sequences=True, name="lstm", dtype=self.dtype_policy
+        )
+        self.head = keras.layers.Dense(
+            2 * latent_channels, kernel_initializer="zeros", name="head", dtype="float32"
+        )
+
+    def build(self, z_shape):
+        self.start = self.add_weight(
+            name="start", shape=(self.latent_channels,), initializer="zeros"
+        )
+        self.lstm.build((None, z_shape[1], self.latent_channels))
+        self.head.build((None, z_shape[1], self.units))
+
+    def call(self, z):
+        z = ops.cast(z, self.compute_dtype)
+        start = ops.zeros_like(z[:, :1]) + ops.cast(self.start, self.compute_dtype)
+        return self._moments(self.lstm(ops.concatenate([start, z[:, :-1]], axis=1)))
+
+    def compute_output_shape(self, z_shape):
+        return z_shape, z_shape
+
+    def _moments(self, hidden):
+        loc, raw_scale = ops.split(self.head(hidden), 2, axis=-1)
+        # softplus(ln(e - 1)) = 1.
+        relative = ops.softplus(raw_scale + float(np.log(np.e - 1.0)))
+        return loc, ops.maximum(relative, 1e-4)
+
+    def init_cache(self, batch_size):
+        """The learned start and the LSTM's state before the first step."""
+        start = ops.zeros((batch_size, self.latent_channels)) + self.start
+        state = [ops.zeros((batch_size, self.units), self.compute_dtype)] * 2
+        return {"z": ops.cast(start, self.compute_dtype), "state": state}
+
+    def step(self, z, cache):
+        """One time step.
+
+        Args:
+          z: float `[B, d]`, the latent before this step (from the cache at the first).
+          cache: from `init_cache` or the step before.
+
+        Returns:
+          (loc, scale) each float32 `[B, d]`, cache.
+        """
+        hidden, state = self.lstm.cell(ops.cast(z, self.compute_dtype), cache["state"])
+        return self._moments(hidden), {**cache, "state": state}
+
+    def sample_from_noise(self, eps, temperature=1.0):
+        """A path of the prior from standard normal noise.
+
+        Args:
+          eps: float `[B, n, d]`.
+          temperature: float or scalar tensor, multiplies the scales.
+
+        Returns:
+          float32 `[B, n, d]`.
+        """
+        cache = self.init_cache(ops.shape(eps)[0])
+
+        def next_step(t, state):
+            path, z, cache = state
+            (loc, scale), cache = self.step(z, cache)
+            z = loc + temperature * scale * ops.take(eps, t, axis=1)
+            path = ops.slice_update(path, (0, t, 0), z[:, None])
+            return path, ops.cast(z, self.compute_dtype), cache
+
+        state = (ops.zeros_like(eps), cache["z"], cache)
+        return ops.fori_loop(0, eps.shape[1], next_step, state)[0]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "latent_channels": self.latent_channels,
+        }

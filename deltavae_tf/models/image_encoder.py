@@ -1,0 +1,145 @@
+"""q(z | x) for images: one latent vector a row."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from deltavae_tf.layers import gated_stack
+
+_MIN_SCALE = 1e-4
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class ImageEncoder(keras.layers.Layer):
+    """Maps images to the mean and scale of one latent vector per image row.
+
+    Anti-causal: z_i depends on the image rows >= i, on all of row i, and on none above.
+    The image is turned by 180 degrees, padded by a column, run through the causal
+    stack, cropped, turned back and averaged over its width. Non-causal: the same
+    blueprint unmasked.
+
+    The head starts at 0, so training starts with `loc = 0` and `scale = initial_scale`:
+    with `AR1.optimal_scale()` that is exactly the committed rate.
+
+    Args:
+      latent_channels: int, d.
+      num_layers: int (Table 4's l_e).
+      width: int (h_e).
+      filter_size: int (r_e).
+      num_attention: int (a_e).
+      num_heads: int.
+      kernel_size: odd int.
+      anti_causal: bool.
+      initial_scale: float, or nested list or array `[n, d]`, of the posterior.
+      num_levels: int, pixel values are 0 .. num_levels - 1.
+      normalization: "layer" or "weight".
+      **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
+
+    Call arguments:
+      x: integer `[B, H, W, C]`.
+
+    Returns:
+      loc, scale: float32 `[B, H, d]`, scale > 0.
+
+    Reference: delta-VAE, sections 2.2 and 4.1, appendix E.1.
+    """
+
+    def __init__(
+        self,
+        latent_channels,
+        num_layers,
+        width,
+        filter_size,
+        num_attention=0,
+        num_heads=1,
+        kernel_size=3,
+        anti_causal=True,
+        initial_scale=1.0,
+        num_levels=256,
+        normalization="layer",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.latent_channels = latent_channels
+        self.num_layers = num_layers
+        self.width = width
+        self.filter_size = filter_size
+        self.num_attention = num_attention
+        self.num_heads = num_heads
+        self.kernel_size = kernel_size
+        self.anti_causal = anti_causal
+        self.initial_scale = np.asarray(initial_scale, np.float32)
+        self.num_levels = num_levels
+        self.normalization = normalization
+        self.stack = gated_stack.GatedStack(
+            num_layers,
+            width,
+            filter_size,
+            num_attention,
+            num_heads,
+            kernel_size,
+            causal=anti_causal,
+            normalization=normalization,
+            name="stack",
+            dtype=self.dtype_policy,
+        )
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=1e-6, name="norm", dtype="float32"
+        )
+        self.head = keras.layers.Dense(
+            2 * latent_channels,
+            kernel_initializer="zeros",
+            name="head",
+            dtype="float32",
+        )
+
+    def build(self, x_shape):
+        _, height, width, channels = x_shape
+        self.stack.build((None, height, width + int(self.anti_causal), channels))
+        self.norm.build((None, height, self.width))
+        self.head.build((None, height, self.width))
+
+    def call(self, x):
+        image = scale_pixels(x, self.num_levels)
+        if self.anti_causal:
+            # The extra column's outputs know all of their row; cropping the first
+            # column instead keeps every row's own pixels and leaks none above.
+            turned = ops.pad(turn(image), ((0, 0), (0, 0), (0, 1), (0, 0)))
+            features = turn(self.stack(turned)[:, :, 1:])
+        else:
+            features = self.stack(image)
+        pooled = ops.mean(ops.cast(features, "float32"), axis=2)
+        loc, raw_scale = ops.split(self.head(self.norm(pooled)), 2, axis=-1)
+        # softplus(ln(e - 1)) = 1: the scale starts at `initial_scale`.
+        relative = ops.softplus(raw_scale + float(np.log(np.e - 1.0)))
+        return loc, self.initial_scale * ops.maximum(relative, _MIN_SCALE)
+
+    def compute_output_shape(self, x_shape):
+        shape = (*x_shape[:2], self.latent_channels)
+        return shape, shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "latent_channels": self.latent_channels,
+            "num_layers": self.num_layers,
+            "width": self.width,
+            "filter_size": self.filter_size,
+            "num_attention": self.num_attention,
+            "num_heads": self.num_heads,
+            "kernel_size": self.kernel_size,
+            "anti_causal": self.anti_causal,
+            "initial_scale": self.initial_scale.tolist(),
+            "num_levels": self.num_levels,
+            "normalization": self.normalization,
+        }
+
+
+def scale_pixels(x, num_levels):
+    """Integers 0 .. num_levels - 1 to float32 in [-1, 1]."""
+    return ops.cast(x, "float32") * (2.0 / (num_levels - 1)) - 1.0
+
+
+def turn(image):
+    """Turns an image `[B, H, W, C]` by 180 degrees."""
+    return ops.flip(image, axis=(1, 2))

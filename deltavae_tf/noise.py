@@ -1,0 +1,104 @@
+"""Stateless random numbers: the same on every backend, under XLA or not.
+
+A *key* is uint32 `[..., 2]`. Numbers are a pure function of a key and of their place,
+by Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as
+1, 2, 3", SC 2011). A key per example, folded from the run's seed, the step, the purpose
+and the example's index, gives noise that depends neither on the number of replicas nor
+on who computes it. TensorFlow's own stateless generators differ between XLA and the
+plain graph, and `keras.random` repeats itself on every replica.
+"""
+
+import numpy as np
+from keras import ops
+
+_ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
+_PARITY = np.uint32(0x1BD11BDA)
+
+
+def _constant(value):
+    return ops.convert_to_tensor(np.uint32(value & 0xFFFFFFFF), dtype="uint32")
+
+
+def _rotate_left(x, distance):
+    high = ops.bitwise_left_shift(x, _constant(distance))
+    low = ops.bitwise_right_shift(x, _constant(32 - distance))
+    return ops.bitwise_or(high, low)
+
+
+def threefry(key, counter):
+    """Threefry-2x32-20.
+
+    Args:
+      key: pair of uint32 tensors of one shape (or shapes that broadcast).
+      counter: pair of uint32 tensors, likewise.
+
+    Returns:
+      Pair of uint32 tensors.
+    """
+    schedule = [key[0], key[1]]
+    parity = ops.bitwise_xor(ops.bitwise_xor(key[0], key[1]), _constant(int(_PARITY)))
+    schedule.append(parity)
+    x0, x1 = counter[0] + schedule[0], counter[1] + schedule[1]
+    for group in range(5):
+        for distance in _ROTATIONS[4 * (group % 2) : 4 * (group % 2) + 4]:
+            x0 = x0 + x1
+            x1 = ops.bitwise_xor(_rotate_left(x1, distance), x0)
+        x0 = x0 + schedule[(group + 1) % 3]
+        x1 = x1 + schedule[(group + 2) % 3] + _constant(group + 1)
+    return x0, x1
+
+
+def make_key(seed):
+    """The root key of an integer seed: uint32 `[2]`."""
+    seed = int(seed)
+    words = np.array([seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF], np.uint32)
+    return ops.convert_to_tensor(words, dtype="uint32")
+
+
+def fold(key, data):
+    """A new key for every value of `data`.
+
+    Args:
+      key: uint32 `[..., 2]`, or None.
+      data: int, or integer tensor whose shape broadcasts with `key`'s leading ones.
+
+    Returns:
+      uint32 `[..., 2]`; None (no noise) for None.
+    """
+    if key is None:
+        return None
+    if isinstance(data, int):
+        data = _constant(data)
+    data = ops.cast(data, "uint32")
+    x0, x1 = threefry((key[..., 0], key[..., 1]), (data, ops.zeros_like(data)))
+    return ops.stack([x0, x1], axis=-1)
+
+
+def bits(keys, shape):
+    """Random words for each key: uint32 `[B, *shape]` for keys `[B, 2]`."""
+    count = int(np.prod(shape))
+    half = (count + 1) // 2
+    place = ops.cast(ops.arange(half), "uint32")[None]
+    # The second counter word keeps these streams apart from those of `fold`.
+    words = threefry((keys[:, :1], keys[:, 1:]), (place, ops.full_like(place, 1)))
+    words = ops.concatenate(words, axis=-1)
+    return ops.reshape(words[:, :count], (-1, *shape))
+
+
+def uniform(keys, shape):
+    """Uniform on the open interval (0, 1): float32 `[B, *shape]`, 24 random bits."""
+    integers = ops.bitwise_right_shift(bits(keys, shape), _constant(8))
+    integers = ops.cast(ops.cast(integers, "int32"), "float32")
+    return (integers + 0.5) * np.float32(2.0**-24)
+
+
+def normal(keys, shape):
+    """Standard normal: float32 `[B, *shape]`."""
+    # |2u - 1| <= 1 - 2^-24, so `erfinv` is finite (5.3 standard deviations).
+    return np.float32(2.0**0.5) * ops.erfinv(2.0 * uniform(keys, shape) - 1.0)
+
+
+def bernoulli(keys, shape, probability):
+    """True with `probability` (a Python float): bool `[B, *shape]`."""
+    threshold = min(int(probability * 2.0**32), 2**32 - 1)
+    return ops.less(bits(keys, shape), _constant(threshold))

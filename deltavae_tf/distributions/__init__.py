@@ -1,1 +1,5 @@
-"""Distributions of delta-VAEs. All densities and divergences are in nats."""
+"""Distributions: each reads like its mathematics, float32, in nats."""
+
+from deltavae_tf.distributions.mixture_logistic import (
+    DiscretizedLogisticMixture as DiscretizedLogisticMixture,
+)

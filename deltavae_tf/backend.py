@@ -20,3 +20,55 @@ else:
     )
 
 tfd = tfp.distributions
+
+
+def compile(function):
+    """Compiles a function of tensors as a whole, by XLA."""
+    if name == "jax":
+        import jax
+
+        return jax.jit(function)
+    return tf.function(function, jit_compile=True)
+
+
+def num_replicas():
+    """How many replicas share a training step; gradients are summed over them."""
+    if name == "jax":
+        return 1
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def replica_id():
+    """The number of this replica: an int, or an int32 scalar inside a strategy."""
+    if name == "jax" or num_replicas() == 1:
+        return 0
+    context = tf.distribute.get_replica_context()
+    return 0 if context is None else context.replica_id_in_sync_group
+
+
+def value_and_gradients(function, variables):
+    """`function()` and its dense gradients, summed over replicas. TensorFlow only.
+
+    Args:
+      function: callable, returns a scalar, this replica's share of the loss.
+      variables: list of keras.Variable.
+
+    Returns:
+      Scalar, list of tensors.
+    """
+    with tf.GradientTape() as tape:
+        value = function()
+    gradients = tape.gradient(value, [v.value for v in variables])
+    missing = [
+        v.path for v, g in zip(variables, gradients, strict=True) if g is None
+    ]
+    if missing:
+        raise ValueError(
+            f"No gradient reaches {len(missing)} variables: {missing[:5]}"
+        )
+    # Keras squares the duplicates of sparse gradients one by one; see CONTRIBUTING.md.
+    gradients = [tf.convert_to_tensor(g) for g in gradients]
+    if num_replicas() > 1:
+        context = tf.distribute.get_replica_context()
+        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    return value, gradients

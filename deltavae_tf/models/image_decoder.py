@@ -90,13 +90,11 @@ class ImageDecoder(keras.layers.Layer):
             epsilon=1e-6, name="norm", dtype="float32"
         )
 
-    def build(self, z_shape, x_shape=None):
-        # The baseline is called with z = None, and Keras then names one shape only.
-        image_shape = z_shape if x_shape is None else x_shape
-        _, height, width, channels = image_shape
+    def build(self, z_shape=None, x_shape=None):
+        _, height, width, channels = x_shape
         if channels not in (1, 3):
             raise ValueError(
-                f"Images must have 1 or 3 channels. Received: shape {image_shape}"
+                f"Images must have 1 or 3 channels. Received: shape {x_shape}"
             )
         if self.use_latents and z_shape[1] != height:
             raise ValueError(
@@ -104,7 +102,7 @@ class ImageDecoder(keras.layers.Layer):
                 f"Received: {z_shape[1]} latents, {height} rows"
             )
         self.image_shape = (height, width, channels)
-        self.stack.build(image_shape, z_shape if self.use_latents else None)
+        self.stack.build(x_shape, z_shape if self.use_latents else None)
         outputs = mixture_logistic.DiscretizedLogisticMixture.num_parameters(
             self.num_mixtures, channels
         )

@@ -1,5 +1,8 @@
 """Distributions: each reads like its mathematics, float32, in nats."""
 
+from deltavae_tf.distributions.ar1 import AR1 as AR1
+from deltavae_tf.distributions.ar1 import committed_rate as committed_rate
+from deltavae_tf.distributions.ar1 import solve_alpha as solve_alpha
 from deltavae_tf.distributions.mixture_logistic import (
     DiscretizedLogisticMixture as DiscretizedLogisticMixture,
 )

@@ -29,7 +29,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         m_1 = loc_1 + tanh(c_0) v_0,   m_2 = loc_2 + tanh(c_1) v_0 + tanh(c_2) v_1
 
     `log_scale` is clipped to [-7, 20]: the floor is PixelCNN++'s, the ceiling ours (a
-    scale at which every inner bin has less mass than 1e-8). Outside, the gradient to
+    scale at which every inner bin has less mass than 1e-9). Outside, the gradient to
     `log_scale` is zero. All densities are float32 and in nats, whatever the dtype of
     the parameters. The value may have any integer or float dtype that holds integers
     in [0, L - 1]; other values have no meaning, and only `validate_args` looks.
@@ -230,8 +230,8 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
 
     def _check_value(self, value):
         try:
-            value = np.asarray(ops.convert_to_numpy(value))
-        except Exception:  # A traced value: each backend raises its own.
+            value = np.asarray(value)
+        except (NotImplementedError, TypeError):  # Traced by TensorFlow, by JAX.
             return
         wrong = (value != np.round(value)) | (value < 0) | (value >= self.num_levels)
         if np.any(wrong):
@@ -256,7 +256,8 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
 
         The component is the inverse CDF of the mixture weights; each channel in turn
         is the inverse CDF of its logistic, rounded to its bin, given the rounded
-        sub-pixels before it.
+        sub-pixels before it. The uniforms may have more leading dimensions than the
+        parameters (samples).
 
         Args:
           component_uniform: float `[..., H, W]` in [0, 1).
@@ -292,7 +293,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
 
     def _choose_component(self, uniform, temperature):
         """One-hot `[..., H, W, 1, K]`."""
-        weights = ops.softmax(self.logits / temperature, axis=-1)
+        weights = ops.exp(ops.log_softmax(self.logits / temperature, axis=-1))
         below = ops.cumsum(weights, axis=-1)[..., :-1] <= uniform[..., None]
         index = ops.sum(ops.cast(below, "int32"), axis=-1)
         return ops.one_hot(index, self.logits.shape[-1])[..., None, :]

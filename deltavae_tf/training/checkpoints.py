@@ -289,7 +289,9 @@ def _read(path, fingerprint, like):
         name = _NAME.fullmatch(os.path.basename(path))
         if name and int(name[1]) != header["step"]:
             raise CheckpointError(f"renamed: it holds step {header['step']}")
-        specs = {k: (tuple(shape), dtype) for k, (shape, dtype) in header["arrays"].items()}
+        specs = {
+            k: (tuple(shape), dtype) for k, (shape, dtype) in header["arrays"].items()
+        }
         if {_METADATA, *(f"{key}.npy" for key in specs)} != set(members):
             raise CheckpointError("damaged: arrays are missing or unexpected")
         _check_fit(specs, {k: _spec(v) for k, v in (like or {}).items()})

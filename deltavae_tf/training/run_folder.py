@@ -91,6 +91,7 @@ class RunFolder:
             _write(self.versions, json.dumps(versions(), indent=1) + "\n")
             os.makedirs(self.checkpoints, exist_ok=True)
             os.makedirs(self.samples, exist_ok=True)
+            self.truncate_metrics(math.inf)  # A half-written last row goes.
         except BaseException:
             self.close()
             raise
@@ -99,7 +100,7 @@ class RunFolder:
         return resumed
 
     def _check(self, experiment_name, hparams, may_change):
-        """Whether the folder holds this very run; an error if it holds anything else."""
+        """Whether the folder holds this very run; an error if anything else."""
         if not os.path.exists(self.path):
             return False
         if not os.path.isdir(self.path):
@@ -175,7 +176,9 @@ class RunFolder:
         """
         row = {key: _plain(value) for key, value in row.items()}
         if type(row.get("step")) is not int:
-            raise ValueError(f"A row needs an int 'step'. Received: {row.get('step')!r}")
+            raise ValueError(
+                f"A row needs an int 'step'. Received: {row.get('step')!r}"
+            )
         bad = [k for k, v in row.items() if type(v) is float and not math.isfinite(v)]
         for key in bad:
             row[key] = str(row[key])
@@ -294,9 +297,8 @@ def _plain(value):
     """Numpy's and tensors' numbers as Python's."""
     if value is None or isinstance(value, bool | int | float | str | list | dict):
         return value
-    number = float(value)
     integer = "int" in str(getattr(value, "dtype", ""))
-    return int(number) if integer else number
+    return int(value) if integer else float(value)
 
 
 def _write(path, content):

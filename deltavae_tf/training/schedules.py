@@ -23,11 +23,11 @@ def _register(name):
 
 
 class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Keeps one attribute per argument; subclasses write `rate(s)`."""
+    """Keeps one attribute per argument; subclasses write `_rate(s)`."""
 
     def __init__(self, **arguments):
         for name, value in arguments.items():
-            # A floor of 0, or no warm-up at all, is a choice; the rest must be positive.
+            # No floor or no warm-up is a choice; the rest must be positive.
             lowest = 0 if name in ("floor", "warmup_steps") else math.ulp(0.0)
             if not lowest <= value < math.inf:
                 raise ValueError(
@@ -37,12 +37,12 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
             setattr(self, name, value)
         self._arguments = arguments
 
-    def rate(self, s):
+    def _rate(self, s):
         """The learning rate of update `s`, float32 [], `s` counted from 1."""
         raise NotImplementedError
 
     def __call__(self, step):
-        return self.rate(ops.cast(step, "float32") + 1.0)
+        return self._rate(ops.cast(step, "float32") + 1.0)
 
     def get_config(self):
         return dict(self._arguments)
@@ -55,7 +55,7 @@ class Constant(_Schedule):
     def __init__(self, learning_rate):
         super().__init__(learning_rate=learning_rate)
 
-    def rate(self, s):
+    def _rate(self, s):
         return ops.zeros_like(s) + self.learning_rate
 
 
@@ -79,7 +79,7 @@ class Paper(_Schedule):
             raise ValueError(f"`warmup_steps` must be >= 1. Received: {warmup_steps}")
         super().__init__(scale=scale, width=width, warmup_steps=warmup_steps)
 
-    def rate(self, s):
+    def _rate(self, s):
         rising = s * self.warmup_steps**self.exponent
         return self.scale * self.width**-0.5 * ops.minimum(ops.power(s, -0.35), rising)
 
@@ -123,7 +123,7 @@ class WarmupCosine(_Schedule):
             floor=floor,
         )
 
-    def rate(self, s):
+    def _rate(self, s):
         rising = self.learning_rate * s / max(self.warmup_steps, 1)
         done = (s - self.warmup_steps) / (self.decay_steps - self.warmup_steps)
         wave = 0.5 * (1.0 + ops.cos(math.pi * ops.clip(done, 0.0, 1.0)))

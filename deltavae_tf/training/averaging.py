@@ -1,0 +1,121 @@
+"""Exponential moving average of weights, on any Keras backend.
+
+Keras's own `use_ema` overwrites the weights with the average when `fit` ends, so
+training in pieces is not training at once; here raw and averaged weights both live on.
+"""
+
+import contextlib
+
+import keras
+import numpy as np
+from keras import ops
+
+
+class WeightAverage:
+    """average += (1 - d) * (weight - average), with d = min(decay, (1 + t)/(10 + t)).
+
+    t counts earlier updates; with the warm-up the start is forgotten quickly. Under a
+    `tf.distribute` strategy create it within the scope, and call `update` in
+    cross-replica context: after `strategy.run`, within the `tf.function` or without.
+
+    Args:
+      variables: list of `keras.Variable`, the trainable variables of a model.
+      decay: float in [0, 1), the weight of the past.
+      warmup: bool, False uses `decay` from the first update on.
+    """
+
+    def __init__(self, variables, decay=0.999, warmup=True):
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"`decay` must be in [0, 1). Received: {decay}")
+        if not variables:
+            raise ValueError("No variables to average: build the model first.")
+        self.decay = decay
+        self.warmup = warmup
+        self._variables = list(variables)
+        # Copies on the host: an array shared with a weight breaks JAX's donation.
+        self._averages = [
+            keras.Variable(
+                _to_numpy(variable),
+                dtype="float32",
+                trainable=False,
+                name=f"average_{index:05d}",
+            )
+            for index, variable in enumerate(self._variables)
+        ]
+        self._updates = keras.Variable(
+            0, dtype="int32", trainable=False, name="average_updates"
+        )
+        self._applied = False
+
+    @property
+    def variables(self):
+        """What a checkpoint needs: the averages, then the number of updates."""
+        return [*self._averages, self._updates]
+
+    def update(self):
+        """Moves the averages towards the weights; call it once after each step."""
+        if self._applied:
+            raise RuntimeError("The averages cannot be updated while they are applied.")
+        t = ops.cast(self._updates, "float32")
+        decay = ops.minimum(self.decay, (1.0 + t) / (10.0 + t))
+        if not self.warmup:
+            decay = self.decay
+        for average, variable in zip(self._averages, self._variables, strict=True):
+            difference = ops.cast(variable, "float32") - ops.convert_to_tensor(average)
+            average.assign_add((1.0 - decay) * difference)
+        self._updates.assign_add(1)
+
+    @contextlib.contextmanager
+    def applied(self):
+        """Within this context the model has the averaged weights; eager only."""
+        if self._applied:
+            raise RuntimeError("The averages are applied already.")
+        raw = [_to_numpy(variable) for variable in self._variables]
+        self._applied = True
+        try:
+            for variable, average in zip(self._variables, self._averages, strict=True):
+                variable.assign(ops.cast(_to_numpy(average), variable.dtype))
+            yield
+        finally:
+            for variable, value in zip(self._variables, raw, strict=True):
+                variable.assign(value)
+            self._applied = False
+
+
+def _to_numpy(variable):
+    return np.array(ops.convert_to_numpy(variable.value))
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class AverageWeights(keras.callbacks.Callback):
+    """Averages the weights during a plain `model.fit`, which stays on the raw ones.
+
+        averaging = AverageWeights(0.999)
+        model.fit(..., callbacks=[averaging])
+        with averaging.average.applied():
+            model.evaluate(...)
+
+    Attributes:
+      average: the `WeightAverage`, None before the first `fit`; a further `fit`
+        continues it.
+    """
+
+    def __init__(self, decay=0.999, warmup=True):
+        super().__init__()
+        self.decay = decay
+        self.warmup = warmup
+        self.average = None
+
+    def on_train_begin(self, logs=None):
+        """Starts the average at the weights of now, unless it is there already."""
+        del logs
+        if self.average is None:
+            self.average = WeightAverage(
+                self.model.trainable_variables, self.decay, self.warmup
+            )
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Updates the average."""
+        del batch, logs
+        _ = self.model  # On JAX asking for the model writes its weights back.
+        self.average.update()

@@ -222,4 +222,8 @@ def _pipeline(dataset):
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.OFF
     )
+    # There is nothing to rewrite or tune here, and trying to would copy the whole
+    # data set into a graph before the first batch.
+    options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False
     return dataset.prefetch(_PREFETCHED_BATCHES).with_options(options)

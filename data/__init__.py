@@ -1,1 +1,5 @@
 """tf.data pipelines. Knows nothing of models; not installed."""
+
+from data.errors import DataError, DataNotFoundError
+
+__all__ = ["DataError", "DataNotFoundError"]

@@ -22,7 +22,7 @@ class MultiHeadAttention(keras.layers.Layer):
       queries: float `[B, Q, C]`.
       keys: float `[B, K, C]`.
       values: float `[B, K, C]`.
-      mask: bool, broadcasts with `[B, Q, K]`; True where a query may look. Every
+      allowed: bool, broadcasts with `[B, Q, K]`; True where a query may look. Every
         query must be allowed one key at least. None allows all.
       noise_keys: uint32 `[B, 2]` for dropout, or None.
 
@@ -63,11 +63,11 @@ class MultiHeadAttention(keras.layers.Layer):
         self.value.build(values_shape or keys_shape or queries_shape)
         self.output_.build((*queries_shape[:-1], self.width))
 
-    def call(self, queries, keys, values, mask=None, noise_keys=None):
+    def call(self, queries, keys, values, allowed=None, noise_keys=None):
         heads = self.attend(
             self._split(self.query(queries)),
             *self.project(keys, values),
-            mask=mask,
+            allowed=allowed,
             noise_keys=noise_keys,
         )
         return self.output_(heads)
@@ -79,41 +79,41 @@ class MultiHeadAttention(keras.layers.Layer):
         """What a cache holds: keys and values `[B, K, N, width / N]`."""
         return self._split(self.key(keys)), self._split(self.value(values))
 
-    def attend(self, queries, keys, values, mask=None, noise_keys=None):
+    def attend(self, queries, keys, values, allowed=None, noise_keys=None):
         """Attention on projected heads: `[B, Q, N, W]` and `[B, K, N, W]`.
 
         Returns:
           float `[B, Q, width]`, before the output projection.
         """
-        if mask is not None and len(mask.shape) == 2:
-            mask = mask[None]
+        if allowed is not None and len(allowed.shape) == 2:
+            allowed = allowed[None]
         if noise_keys is None or self.dropout_rate == 0.0:
-            mask = None if mask is None else mask[:, None]
-            heads = ops.dot_product_attention(queries, keys, values, mask=mask)
+            allowed = None if allowed is None else allowed[:, None]
+            heads = ops.dot_product_attention(queries, keys, values, mask=allowed)
         else:
             logits = ops.einsum("bqnw,bknw->bnqk", queries, keys)
             logits = ops.cast(logits, "float32") * queries.shape[-1] ** -0.5
-            if mask is not None:
-                logits = ops.where(mask[:, None], logits, -1e30)
+            if allowed is not None:
+                logits = ops.where(allowed[:, None], logits, -1e30)
             weights = ops.cast(ops.softmax(logits), self.compute_dtype)
             weights = self.dropout(weights, noise.fold(noise_keys, 0))
             heads = ops.einsum("bnqk,bknw->bqnw", weights, values)
         return ops.reshape(heads, (-1, *heads.shape[1:2], self.width))
 
-    def step(self, query, keys, values, mask):
+    def step(self, query, keys, values, allowed):
         """One position: `[B, C]` against projected keys and values.
 
         Args:
           query: float `[B, C]`.
           keys: float `[B, K, N, width / N]`, from `project`.
           values: likewise.
-          mask: bool `[K]`.
+          allowed: bool `[K]`.
 
         Returns:
           float `[B, width]`.
         """
         heads = self.attend(
-            self._split(self.query(query[:, None])), keys, values, mask=mask[None]
+            self._split(self.query(query[:, None])), keys, values, allowed=allowed[None]
         )
         return self.output_(heads)[:, 0]
 

@@ -15,6 +15,7 @@ class _StackConv2D(keras.layers.Layer):
         kernel_size=3,
         causal=True,
         normalization="layer",
+        bias_initializer="zeros",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -27,6 +28,7 @@ class _StackConv2D(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.causal = causal
         self.normalization = normalization
+        self.bias_initializer = keras.initializers.get(bias_initializer)
 
     def _window(self):
         """(height, width) of the kernel; ((top, bottom), (left, right)) padding."""
@@ -36,7 +38,11 @@ class _StackConv2D(keras.layers.Layer):
         window, _ = self._window()
         kernel_shape = (*window, input_shape[-1], self.filters)
         self.weights_ = weight_norm.KernelAndBias(
-            kernel_shape, self.normalization, name="weights", dtype=self.dtype_policy
+            kernel_shape,
+            self.normalization,
+            self.bias_initializer,
+            name="weights",
+            dtype=self.dtype_policy,
         )
         self.weights_.build(input_shape)
 
@@ -55,6 +61,7 @@ class _StackConv2D(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "causal": self.causal,
             "normalization": self.normalization,
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
         }
 
 
@@ -75,6 +82,7 @@ class VerticalConv2D(_StackConv2D):
       kernel_size: odd int, k.
       causal: bool, `False` for a full k x k window.
       normalization: "layer" (plain weights) or "weight" (weight normalization).
+      bias_initializer: keras initializer or its name.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:
@@ -118,6 +126,7 @@ class HorizontalConv2D(_StackConv2D):
       kernel_size: odd int, k.
       causal: bool, `False` for a window that is open to both sides.
       normalization: "layer" (plain weights) or "weight" (weight normalization).
+      bias_initializer: keras initializer or its name.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:

@@ -102,8 +102,11 @@ class GatedStack(keras.layers.Layer):
 
         shared = {"normalization": normalization, "dtype": self.dtype_policy}
         conv = {"kernel_size": kernel_size, "causal": causal, **shared}
+        # The first row sees no image at all. Were the biases 0, layer norm would
+        # multiply its gradient by 1 / sqrt(epsilon) in every layer.
+        bias = keras.initializers.RandomNormal(stddev=0.1)
         self.vertical_stem = causal_conv.VerticalConv2D(
-            width, name="vertical_stem", **conv
+            width, name="vertical_stem", bias_initializer=bias, **conv
         )
         self.horizontal_stem = causal_conv.HorizontalConv2D(
             width, name="horizontal_stem", **conv

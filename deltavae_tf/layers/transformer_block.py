@@ -119,10 +119,10 @@ class TransformerBlock(keras.layers.Layer):
             self._pixel_signal.reshape((area, channels)), self.compute_dtype
         )
         if self.self_attention:
-            mask = np.tril(np.ones((area, area), bool)) if self.causal else None
+            allowed = np.tril(np.ones((area, area), bool)) if self.causal else None
             keyed = h + signal
             mixed = self.self_attend(
-                keyed, keyed, h, mask=mask, noise_keys=noise.fold(keys, 0)
+                keyed, keyed, h, allowed=allowed, noise_keys=noise.fold(keys, 0)
             )
             h = self.self_norm(h + self.dropout(mixed, noise.fold(keys, 1)))
         if self.cross_attention:
@@ -132,7 +132,7 @@ class TransformerBlock(keras.layers.Layer):
                 h + signal,
                 signed,
                 rows,
-                mask=self._memory_mask(),
+                allowed=self._memory_mask(),
                 noise_keys=noise.fold(keys, 2),
             )
             h = self.cross_norm(h + self.dropout(mixed, noise.fold(keys, 3)))
@@ -197,16 +197,16 @@ class TransformerBlock(keras.layers.Layer):
                 "keys": ops.slice_update(cache["keys"], start, new_keys),
                 "values": ops.slice_update(cache["values"], start, new_values),
             }
-            mask = ops.arange(self.height * self.width) <= position
+            allowed = ops.arange(self.height * self.width) <= position
             mixed = self.self_attend.step(
-                h + signal, cache["keys"], cache["values"], mask
+                h + signal, cache["keys"], cache["values"], allowed
             )
             h = self.self_norm(h + mixed)
         if self.cross_attention:
-            rows = ops.arange(cache["memory_keys"].shape[1])
-            mask = rows <= (position // self.width if self.causal_memory else len(rows))
+            rows = np.arange(self._row_signal.shape[0])
+            last = position // self.width if self.causal_memory else len(rows)
             mixed = self.cross_attend.step(
-                h + signal, cache["memory_keys"], cache["memory_values"], mask
+                h + signal, cache["memory_keys"], cache["memory_values"], rows <= last
             )
             h = self.cross_norm(h + mixed)
         return self._feed_forward(h, None), cache

@@ -26,6 +26,7 @@ class KernelAndBias(keras.layers.Layer):
     Args:
       kernel_shape: tuple, the last axis counts the output channels.
       normalization: "layer" (plain weights) or "weight".
+      bias_initializer: keras initializer or its name.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Reference: Salimans and Kingma, "Weight normalization" (2016), sections 2 and 3.
@@ -33,11 +34,18 @@ class KernelAndBias(keras.layers.Layer):
 
     initializing = False
 
-    def __init__(self, kernel_shape, normalization="layer", **kwargs):
+    def __init__(
+        self,
+        kernel_shape,
+        normalization="layer",
+        bias_initializer="zeros",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         check_normalization(normalization)
         self.kernel_shape = tuple(kernel_shape)
         self.normalization = normalization
+        self.bias_initializer = bias_initializer
 
     def build(self, input_shape):
         filters = self.kernel_shape[-1]
@@ -45,7 +53,7 @@ class KernelAndBias(keras.layers.Layer):
             name="kernel", shape=self.kernel_shape, initializer="glorot_uniform"
         )
         self.bias = self.add_weight(
-            name="bias", shape=(filters,), initializer="zeros"
+            name="bias", shape=(filters,), initializer=self.bias_initializer
         )
         if self.normalization == "weight":
             self.gain = self.add_weight(

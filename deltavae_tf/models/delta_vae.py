@@ -157,6 +157,22 @@ class DeltaVAE(keras.Model):
         self.clip_norm = clip_norm
         super().compile(optimizer, **{"jit_compile": False, **kwargs})
 
+    def get_compile_config(self):
+        """What `save` keeps of `compile`."""
+        if not self.compiled:
+            return None
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "clip_norm": self.clip_norm,
+            "jit_compile": self.jit_compile,
+        }
+
+    def compile_from_config(self, config):
+        """Compiles a loaded model as it was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
@@ -229,6 +245,7 @@ class DeltaVAE(keras.Model):
         """As `keras.Model.evaluate`; raises if the rate is below the committed one."""
         as_dict = kwargs.pop("return_dict", False)
         logs = super().evaluate(*args, return_dict=True, **kwargs)
+        del logs["grad_norm"]  # Keras reports all metrics; this one is training's.
         self.check_rate(logs["rate_nats"])
         return logs if as_dict else list(logs.values())
 

@@ -1,0 +1,269 @@
+"""The training loop: steps, evaluations, checkpoints, logs; resumes to the same bits."""
+
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+import tqdm
+from absl import logging
+
+from deltavae_tf.training import averaging, checkpoints
+from deltavae_tf.training import strategy as strategies
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How long and how often; nothing here changes what a step computes.
+
+    Attributes:
+      train_steps: int, updates in total, those of a resumed run included.
+      eval_every: int, steps from one evaluation and checkpoint to the next.
+      log_every: int, steps from one row of metrics to the next.
+      steps_per_call: int, steps in one call of the device.
+      save_seconds: int, also save a checkpoint when so many seconds have passed; 0:
+        with evaluations only.
+      keep_max: int, newest checkpoints to keep; 0 keeps all.
+      ema_decay: float, of the average of weights; 0 is off.
+      jit_compile: bool, compile the step as a whole by XLA.
+      progress: bool, show a progress bar.
+    """
+
+    train_steps: int
+    eval_every: int = 1000
+    log_every: int = 100
+    steps_per_call: int = 100
+    save_seconds: int = 0
+    keep_max: int = 20
+    ema_decay: float = 0.0
+    jit_compile: bool = False
+    progress: bool = True
+
+
+class State:
+    """A built model with its optimizer and average, and their checkpoints.
+
+    Args:
+      model: compiled `DeltaVAE`, built.
+      folder: `RunFolder`.
+      fingerprint: str, see `checkpoints.fingerprint`.
+      ema_decay: float; 0 keeps no average.
+      keep_max: int.
+    """
+
+    def __init__(self, model, folder, fingerprint, ema_decay=0.0, keep_max=20):
+        model.optimizer.build(model.trainable_variables)
+        self.model = model
+        self.average = None
+        self.sections = {"model": model.weights, "optimizer": model.optimizer.variables}
+        if ema_decay:
+            self.average = averaging.WeightAverage(model.trainable_variables, ema_decay)
+            self.sections["average"] = self.average.variables
+        self.manager = checkpoints.CheckpointManager(
+            folder.checkpoints, fingerprint, keep_max
+        )
+
+    def restore(self):
+        """Assigns the newest usable checkpoint; returns its step, 0 without one."""
+        found = self.manager.restore_latest(like=checkpoints.keyed(self.sections))
+        if found is None:
+            return 0
+        checkpoints.assign_arrays(self.sections, found.arrays)
+        return found.step
+
+    def save(self, step):
+        """Writes the checkpoint of `step`."""
+        arrays = checkpoints.variables_to_arrays(self.sections)
+        self.manager.save(step, arrays, {"paths": checkpoints.paths(self.sections)})
+
+
+def run(
+    state: State,
+    batches_from: Callable[[int], tf.data.Dataset],
+    folder,
+    settings: Settings,
+    evaluate: Callable[[int], dict] | None = None,
+    sample: Callable[[int], None] | None = None,
+    strategy=None,
+):
+    """Trains up to `settings.train_steps`, from the newest checkpoint if there is one.
+
+    A run that is killed at any moment and started again ends with the same weights as
+    one that was not, and `metrics.jsonl` holds each step once.
+
+    Args:
+      state: `State`.
+      batches_from: step -> infinite data set of global batches from that step on.
+      folder: claimed `RunFolder`.
+      settings: `Settings`.
+      evaluate: step -> dict of floats, logged with the prefix `eval_`.
+      sample: step -> None, writes samples; called with each evaluation.
+      strategy: `tf.distribute.Strategy`; None for the one in scope.
+
+    Returns:
+      int, the step reached: `train_steps`, or less after SIGTERM or Ctrl-C.
+
+    Raises:
+      FloatingPointError: a loss or gradient was not finite; names the step.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    model = state.model
+    step = state.restore()
+    folder.truncate_metrics(step)
+    if step >= settings.train_steps:
+        logging.info("Step %d of %d: nothing to do.", step, settings.train_steps)
+        return step
+    if step:
+        logging.info("Going on from the checkpoint of step %d.", step)
+    batches = iter(strategies.distribute(batches_from(step), strategy))
+    train = _train_function(state, strategy, settings.jit_compile)
+    writer = tf.summary.create_file_writer(folder.path)
+    bar = tqdm.tqdm(
+        total=settings.train_steps,
+        initial=step,
+        unit="step",
+        disable=None if settings.progress else True,
+        dynamic_ncols=True,
+    )
+    saved_at = time.monotonic()
+    with writer.as_default(), bar, _Interrupts() as interrupts:
+        window_start, window_step = time.monotonic(), step
+        while step < settings.train_steps and not interrupts.received:
+            count = _steps_to_event(step, settings)
+            bad = int(train(batches, tf.constant(count), tf.constant(step)))
+            if bad:
+                _report_non_finite(state, folder, bad)
+            step += count
+            bar.update(count)
+            at_eval = step % settings.eval_every == 0 or step == settings.train_steps
+            if step % settings.log_every == 0 or at_eval:
+                seconds = time.monotonic() - window_start
+                row = _training_row(model, step, (step - window_step) / seconds)
+                bar.set_postfix(_short(row), refresh=False)
+                if at_eval and evaluate is not None:
+                    bar.set_description("evaluating")
+                    found = evaluate(step)
+                    row.update({f"eval_{name}": v for name, v in found.items()})
+                    bar.write(_sentence(row), file=bar.fp)
+                    bar.set_description("")
+                if at_eval and sample is not None:
+                    sample(step)
+                folder.append_metrics(row)
+                for name, value in row.items():
+                    if name != "step":
+                        tf.summary.scalar(name, value, step=step)
+                writer.flush()
+                model.reset_metrics()
+                window_start, window_step = time.monotonic(), step
+            # Between rows a resumed window of metrics would be a partial one.
+            overdue = settings.save_seconds and step % settings.log_every == 0
+            overdue = overdue and time.monotonic() - saved_at > settings.save_seconds
+            if at_eval or overdue:
+                state.save(step)
+                saved_at = time.monotonic()
+        if interrupts.received and step not in state.manager.steps():
+            state.save(step)
+    if interrupts.received:
+        logging.warning("Stopped by %s after step %d; saved.", interrupts.received, step)
+    return step
+
+
+def _steps_to_event(step, settings):
+    """How many steps one call may take: not beyond a row, an evaluation or the end."""
+    ends = [step + settings.steps_per_call, settings.train_steps]
+    ends += [e * (step // e + 1) for e in (settings.log_every, settings.eval_every)]
+    return min(ends) - step
+
+
+def _train_function(state, strategy, jit_compile):
+    model, average = state.model, state.average
+    if jit_compile and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            "Keras cannot compile a step of several replicas by XLA; leave out "
+            f"--xla_compile. Received: {strategy.num_replicas_in_sync} replicas"
+        )
+    one_step = tf.function(model.train_step, jit_compile=jit_compile, autograph=False)
+
+    @tf.function
+    def train(batches, count, first):
+        """`count` steps; returns the first step with a non-finite number, or 0."""
+        bad = tf.constant(0)
+        for i in tf.range(count):
+            logs = strategy.run(one_step, args=(next(batches),))
+            if average is not None:
+                average.update()
+            # These are running means: once not finite, they stay so.
+            loss = tf.stack([*strategy.experimental_local_results(logs["loss"])])
+            norm = tf.stack([*strategy.experimental_local_results(logs["grad_norm"])])
+            finite = tf.reduce_all(tf.math.is_finite(loss + norm))
+            bad = tf.where((bad == 0) & ~finite, first + i + 1, bad)
+        return bad
+
+    return train
+
+
+def _training_row(model, step, steps_per_second):
+    logs = model.get_metrics_result()
+    row = {"step": step, **{name: float(value) for name, value in logs.items()}}
+    row["committed_rate_nats"] = model.committed_rate()
+    row["lr"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    row["steps_per_second"] = steps_per_second
+    return row
+
+
+def _report_non_finite(state, folder, step):
+    steps = state.manager.steps()
+    kept = f"The checkpoint of step {steps[-1]} is kept" if steps else "None was saved"
+    row = {"step": step, "loss": math.nan}
+    try:
+        folder.append_metrics(row)
+    except FloatingPointError:
+        pass
+    raise FloatingPointError(
+        f"The loss or the gradient of step {step} is not finite. {kept}; try a lower "
+        "learning rate or clip_norm"
+    )
+
+
+def _short(row):
+    return {
+        "bpd": f"{row['nelbo_aux_bpd']:.3f}",
+        "rate": f"{row['rate_nats']:.2f} nats",
+        "aux": f"{row['rate_aux_nats']:.2f}",
+    }
+
+
+def _sentence(row):
+    """One line about an evaluation."""
+    parts = [f"step {row['step']}:"]
+    for name in ("nelbo_bpd", "nelbo_aux_bpd", "rate_nats", "rate_aux_nats"):
+        if f"eval_{name}" in row:
+            parts.append(f"{name} {row[f'eval_{name}']:.4f}")
+    return "  ".join(parts)
+
+
+class _Interrupts:
+    """Turns the first SIGTERM or Ctrl-C into a request to stop after this call."""
+
+    received = ""
+
+    def __enter__(self):
+        self._before = {}
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._receive)
+        except ValueError:  # Not the main thread: somebody else's business.
+            pass
+        return self
+
+    def _receive(self, number, frame):
+        del frame
+        self.received = signal.Signals(number).name
+        signal.signal(number, self._before[number])  # The second one means it.
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -16,9 +16,9 @@ _INSTRUCTIONS = (
     pickle.PROTO + pickle.FRAME + pickle.STOP + pickle.MARK + pickle.POP
     + pickle.NONE + pickle.NEWTRUE + pickle.NEWFALSE
     + pickle.INT + pickle.BININT + pickle.BININT1 + pickle.BININT2 + pickle.LONG1
-    + pickle.BINSTRING + pickle.SHORT_BINSTRING
+    + pickle.STRING + pickle.BINSTRING + pickle.SHORT_BINSTRING
     + pickle.BINBYTES + pickle.SHORT_BINBYTES
-    + pickle.BINUNICODE + pickle.SHORT_BINUNICODE
+    + pickle.UNICODE + pickle.BINUNICODE + pickle.SHORT_BINUNICODE
     + pickle.EMPTY_TUPLE + pickle.TUPLE
     + pickle.TUPLE1 + pickle.TUPLE2 + pickle.TUPLE3
     + pickle.EMPTY_LIST + pickle.LIST + pickle.APPEND + pickle.APPENDS

@@ -42,7 +42,8 @@ def load(name, split, data_dir, tmp_dir=None, download=False):
         parts = list(dataset.as_numpy_iterator())
     except Exception as error:
         raise errors.DataError(
-            f"tensorflow_datasets cannot give {name}/{split} from {folder}; remove "
-            f"that folder and prepare it again. Received: {errors.one_line(error)}"
+            f"tensorflow_datasets cannot read or prepare {name}/{split} in {folder}; "
+            "check the network, or remove that folder if it is damaged. "
+            f"Received: {errors.one_line(error)}"
         ) from error
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}

@@ -11,3 +11,9 @@ class DataError(ValueError):
 
 class DataNotFoundError(DataError, FileNotFoundError):
     """A file or a folder of data is not there."""
+
+
+def one_line(error):
+    """The type and the first line of the message of another library's exception."""
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"

@@ -1,0 +1,173 @@
+"""Reads files that may be damaged or hostile: within bounds, and into memory only.
+
+Nothing is extracted to disk, so no member's name can point outside a folder, and
+nothing is unpacked beyond a limit. Whatever is wrong becomes a `DataError` of one
+line. Paths are `tf.io.gfile`'s: local ones, or those of a bucket.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import lzma
+import tarfile
+import zlib
+
+import tensorflow as tf
+
+from data import errors
+
+_CHUNK = 1 << 20
+# What `xz -9` asks for is 65 MiB; a hostile header may ask for 4 GiB.
+_XZ_MEMORY = 128 << 20
+# The last three are what tarfile lets through from hostile headers.
+_READING_ERRORS = (
+    OSError,
+    EOFError,
+    MemoryError,
+    lzma.LZMAError,
+    tarfile.TarError,
+    tf.errors.OpError,
+    zlib.error,
+    OverflowError,
+    RecursionError,
+    ValueError,
+)
+
+
+def read(path, limit):
+    """Reads a file, unpacking it where its name ends in ".xz".
+
+    Args:
+      path: str.
+      limit: int, the most bytes there may be, after unpacking.
+
+    Returns:
+      bytes, never empty.
+    """
+    with _explained(path), tf.io.gfile.GFile(path, "rb") as file:
+        if path.endswith(".xz"):
+            content = _unpack_xz(file, path, limit)
+        else:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise _oversized(path, limit)
+        if not content:
+            raise errors.DataError(f"{path} is empty. Put the whole file there")
+        return content
+
+
+def read_members(path, names, limit, total_limit, md5):
+    """Reads members of a `.tar.gz` whose md5 is known.
+
+    Args:
+      path: str.
+      names: list of str, the members to read, by their full names.
+      limit: int, the most bytes one of them may have.
+      total_limit: int, the most bytes that the archive may unpack to.
+      md5: str, of the whole archive, in hexadecimal.
+
+    Returns:
+      List of bytes in the order of `names`.
+    """
+    found = {}
+    with _explained(path):
+        _check_md5(path, md5)
+        with (
+            tf.io.gfile.GFile(path, "rb") as packed,
+            gzip.GzipFile(fileobj=packed) as unpacked,
+            # Read as a stream: tarfile never goes back, so what it has unpacked can
+            # be counted, headers and unwanted members included.
+            tarfile.open(
+                fileobj=_Bounded(unpacked, path, total_limit), mode="r|", bufsize=_CHUNK
+            ) as archive,
+        ):
+            for member in archive:
+                if member.name not in names or member.name in found:
+                    continue
+                where = f"{path}, member {member.name},"
+                if not member.isreg():
+                    raise errors.DataError(
+                        f"{where} must be a plain file. Received: tar type "
+                        f"{member.type!r}"
+                    )
+                if member.size > limit:
+                    raise _oversized(where, limit)
+                found[member.name] = archive.extractfile(member).read()
+                if len(found) == len(names):
+                    break
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise errors.DataError(
+            f"{path} must have the members of the official archive. "
+            f"Missing: {', '.join(missing)}"
+        )
+    return [found[name] for name in names]
+
+
+class _Bounded:
+    """A readable file that raises instead of giving more than `limit` bytes in all."""
+
+    def __init__(self, file, path, limit):
+        self._file = file
+        self._path = path
+        self._limit = limit
+        self._given = 0
+
+    def read(self, size):
+        content = self._file.read(size)
+        self._given += len(content)
+        if self._given > self._limit:
+            raise _oversized(self._path, self._limit)
+        return content
+
+
+def _unpack_xz(file, path, limit):
+    """At most `limit + 1` bytes of the xz stream in `file`."""
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+    content = bytearray()
+    while not decompressor.eof and len(content) <= limit:
+        packed = b""
+        if decompressor.needs_input:
+            packed = file.read(_CHUNK)
+            if not packed:
+                raise errors.DataError(
+                    f"{path} is truncated: its xz stream has no end. Copy it again"
+                )
+        content += decompressor.decompress(packed, limit + 1 - len(content))
+    if decompressor.unused_data:
+        raise errors.DataError(f"{path} has bytes after its xz stream. Copy it again")
+    return content
+
+
+def _check_md5(path, md5):
+    """Raises unless the file's md5 is `md5`."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != md5:
+        raise errors.DataError(
+            f"{path} is not the official archive, whose md5 is {md5}: damaged, or an "
+            f"unfinished download. Received: md5 {digest.hexdigest()}"
+        )
+
+
+def _oversized(where, limit):
+    return errors.DataError(
+        f"{where} is larger than it may be, {limit:,} bytes unpacked. Nothing "
+        "beyond that was read"
+    )
+
+
+@contextlib.contextmanager
+def _explained(path):
+    """Turns what reading may raise into a `DataError` of one line."""
+    try:
+        yield
+    except errors.DataError:
+        raise
+    except _READING_ERRORS as error:
+        raise errors.DataError(
+            f"{path} is damaged or cannot be read; copy it again. "
+            f"Received: {errors.one_line(error)}"
+        ) from error

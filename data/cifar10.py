@@ -1,0 +1,106 @@
+"""CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 color images of ten classes."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from data import batches, cifar10_files, errors, prepared
+
+IMAGE_SHAPE = (32, 32, 3)
+NUM_LEVELS = 256
+CLASS_NAMES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+NUM_CLASSES = len(CLASS_NAMES)
+NUM_EXAMPLES = {"train": 50_000, "test": 10_000}
+
+_BATCH_FILES = {
+    "train": [f"data_batch_{i}" for i in range(1, 6)],
+    "test": ["test_batch"],
+}
+_HOW_TO_GET_IT = (
+    f"put {cifar10_files.BINARY_ARCHIVE} or {cifar10_files.PYTHON_ARCHIVE} from "
+    "https://www.cs.toronto.edu/~kriz/cifar.html there, or download with "
+    "--generate_data"
+)
+
+
+def load(split, data_dir=None, tmp_dir=None, download=False, archive_md5=None):
+    """Loads a split from the first of these that is in `data_dir`.
+
+    1. Records, `data_batch_1.bin` to `data_batch_5.bin` or `test_batch.bin`, each
+       perhaps `.xz`. Such files may hold fewer images than the official ones; the
+       split's `note` then says how many.
+    2. `cifar-10-binary.tar.gz`, the official archive: its md5 is checked.
+    3. `cifar-10-python.tar.gz`, likewise.
+    4. `cifar-10-batches-bin/`, the first archive extracted; as 1.
+    5. `cifar-10-batches-py/`, the second archive extracted.
+    6. `cifar10/`, prepared by `tensorflow_datasets`; with `download`, what is not
+       there is downloaded and prepared.
+
+    All give the images in the same order, the official one.
+
+    Args:
+      split: "train" or "test".
+      data_dir: optional str, that of `tensorflow_datasets` if not given:
+        $TFDS_DATA_DIR or ~/tensorflow_datasets.
+      tmp_dir: optional str, where a download goes.
+      download: bool.
+      archive_md5: optional dict from the names of archives to their md5 in
+        hexadecimal, in place of the official `cifar10_files.ARCHIVE_MD5`.
+
+    Returns:
+      `batches.Split` with images uint8 `[N, 32, 32, 3]`; `index` is the position in
+      the order of reading.
+    """
+    if split not in _BATCH_FILES:
+        raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
+    if data_dir is None:
+        data_dir = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    data_dir = os.path.expanduser(data_dir)
+    if not download and not tf.io.gfile.isdir(data_dir):
+        raise errors.DataNotFoundError(
+            f"`data_dir` must be a folder; make it and {_HOW_TO_GET_IT}. "
+            f"Received: {data_dir}"
+        )
+    parts = cifar10_files.read(
+        _BATCH_FILES[split], data_dir, archive_md5 or cifar10_files.ARCHIVE_MD5
+    )
+    if parts is None:
+        parts = _read_prepared(split, data_dir, tmp_dir, download)
+    image, label = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return batches.Split(
+        image=image,
+        label=label,
+        index=np.arange(len(image), dtype=np.int32),
+        name=f"cifar10/{split}",
+        note=_note(len(image), NUM_EXAMPLES[split]),
+    )
+
+
+def _read_prepared(split, data_dir, tmp_dir, download):
+    """[(images, labels)] from `tensorflow_datasets`."""
+    columns = prepared.load("cifar10", split, data_dir, tmp_dir, download)
+    if columns is None:
+        raise errors.DataNotFoundError(
+            f"`data_dir` must have CIFAR-10's {split} images; {_HOW_TO_GET_IT}. "
+            f"Received: {data_dir}"
+        )
+    # It shuffles what it prepares; the ids, such as "test_00042", tell the order.
+    order = np.argsort(columns["id"])
+    return [(columns["image"][order], columns["label"][order].astype(np.int32))]
+
+
+def _note(found, official):
+    """What a number measured on `found` of the `official` images has to say."""
+    return "" if found == official else f"{found:,} of {official:,} images"

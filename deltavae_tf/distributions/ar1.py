@@ -172,7 +172,6 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         if mask is not None:
             return super()._log_prob(x, mask=mask)
         x = ops.cast(x, "float32")
-        self._check_event("value", x)
         normalizer = 0.5 * (self._n - 1) * np.sum(_log_innovation(self._alpha))
         normalizer += 0.5 * self._n * len(self._alpha) * math.log(2 * math.pi)
         return -self._energy(x) - normalizer

@@ -113,7 +113,6 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
     """
 
     def __init__(self, alpha, num_timesteps, name="AR1"):
-        parameters = dict(locals())
         self._alpha = _check_alpha(alpha)
         self._n = _check_num_timesteps(num_timesteps)
         # float64 as far as possible: 1 - alpha**2 has no digits left in float32 where
@@ -133,7 +132,11 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
             initial_state_prior=normal(np.ones(dim)),
             name=name,
         )
-        self._parameters = parameters
+        self._parameters = {
+            "alpha": alpha,
+            "num_timesteps": num_timesteps,
+            "name": name,
+        }
 
     @property
     def alpha(self):
@@ -145,7 +148,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         return {
             "alpha": self._alpha.tolist(),
             "num_timesteps": self._n,
-            "name": self._parameters["name"],
+            "name": self.parameters["name"],
         }
 
     @classmethod

@@ -309,6 +309,7 @@ class AR1Test(parameterized.TestCase):
         self.assertEqual(again.get_config(), prior.get_config())
         self.assertEqual(again.event_shape, [32, 8])
         self.assertEqual(again.batch_shape, [])
+        self.assertEqual(prior.copy(num_timesteps=4).event_shape, [4, 8])
 
 
 class AR1SamplingTest(parameterized.TestCase):

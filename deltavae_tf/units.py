@@ -10,7 +10,7 @@ def bits(nats):
     return nats / NATS_PER_BIT
 
 
-def nats(bits):  # noqa: D417
+def nats(bits):
     """Converts bits to nats."""
     return bits * NATS_PER_BIT
 

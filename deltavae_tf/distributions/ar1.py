@@ -113,7 +113,6 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
     """
 
     def __init__(self, alpha, num_timesteps, name="AR1"):
-        parameters = dict(locals())
         self._alpha = _check_alpha(alpha)
         self._n = _check_num_timesteps(num_timesteps)
         # float64 as far as possible: 1 - alpha**2 has no digits left in float32 where
@@ -133,7 +132,11 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
             initial_state_prior=normal(np.ones(dim)),
             name=name,
         )
-        self._parameters = parameters
+        self._parameters = {
+            "alpha": alpha,
+            "num_timesteps": num_timesteps,
+            "name": name,
+        }
 
     @property
     def alpha(self):
@@ -145,7 +148,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         return {
             "alpha": self._alpha.tolist(),
             "num_timesteps": self._n,
-            "name": self._parameters["name"],
+            "name": self.parameters["name"],
         }
 
     @classmethod
@@ -172,7 +175,6 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         if mask is not None:
             return super()._log_prob(x, mask=mask)
         x = ops.cast(x, "float32")
-        self._check_event("value", x)
         normalizer = 0.5 * (self._n - 1) * np.sum(_log_innovation(self._alpha))
         normalizer += 0.5 * self._n * len(self._alpha) * math.log(2 * math.pi)
         return -self._energy(x) - normalizer

@@ -266,6 +266,12 @@ class MixtureLogisticTest(parameterized.TestCase):
         np.testing.assert_array_equal(distribution.event_shape_tensor(), [3, 4, 3])
         self.assertEqual(distribution.sample([2, 5], seed=0).shape, [2, 5, 7, 3, 4, 3])
         self.assertEqual(distribution.sample(seed=0).dtype, tf.int32)
+        value = np.ones([7, 3, 4, 3])
+        np.testing.assert_allclose(
+            distribution[2:4].log_prob(value[2:4]), distribution.log_prob(value)[2:4]
+        )
+        coarse = distribution.copy(num_levels=8)
+        self.assertLess(coarse.sample(seed=0).numpy().max(), 8)
 
     @parameterized.parameters(1, 3)
     def test_unknown_batch_size(self, num_channels):

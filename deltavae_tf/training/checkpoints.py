@@ -17,9 +17,9 @@ import os
 import re
 import zipfile
 
-import keras
 import numpy as np
 from absl import logging
+from keras import ops
 
 _FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})\.npz")
@@ -363,7 +363,7 @@ def variables_to_arrays(sections):
       sections: dict from a name to a list of `keras.Variable`.
     """
     return {
-        key: np.array(keras.ops.convert_to_numpy(variable.value))
+        key: np.array(ops.convert_to_numpy(ops.convert_to_tensor(variable)))
         for key, variable in keyed(sections).items()
     }
 

@@ -258,6 +258,8 @@ def read(path, fingerprint=None, like=None):
         return _read(path, fingerprint, like)
     except CheckpointError as error:
         raise CheckpointError(f"{path} ({error})") from error
+    except MemoryError:
+        raise
     except OSError as error:
         raise CheckpointError(f"{path} ({error.strerror or 'damaged'})") from error
     except Exception as error:  # Damage shows as any of a dozen exceptions of zipfile.

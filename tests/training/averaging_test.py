@@ -138,12 +138,12 @@ def test_callback_with_fit():
 
 
 def test_two_replicas(tmp_path):
-    """After `strategy.run`, in one tf.function, the average is as on one device."""
+    """In a tf.function after `strategy.run`, and in and out of a checkpoint."""
     script = tmp_path / "replicas.py"
     script.write_text(
         textwrap.dedent("""
         import keras, numpy as np, tensorflow as tf
-        from deltavae_tf.training import averaging
+        from deltavae_tf.training import averaging, checkpoints
 
         cpu = tf.config.list_physical_devices("CPU")[0]
         logical = tf.config.LogicalDeviceConfiguration()
@@ -174,6 +174,12 @@ def test_two_replicas(tmp_path):
         with average.applied():
             for found in strategy.experimental_local_results(weight.value):
                 np.testing.assert_allclose(found, mean, rtol=1e-6)
+        for found in strategy.experimental_local_results(weight.value):
+            np.testing.assert_allclose(found, raw, rtol=1e-6)
+        sections = {"model": [weight], "average": average.variables}
+        arrays = checkpoints.variables_to_arrays(sections)
+        weight.assign([9.0, 9.0])
+        checkpoints.assign_arrays(sections, arrays)
         for found in strategy.experimental_local_results(weight.value):
             np.testing.assert_allclose(found, raw, rtol=1e-6)
         print("replicas:", len(strategy.experimental_local_results(weight.value)))

@@ -458,7 +458,9 @@ def test_kill_9_at_any_moment(tmp_path):
         for _ in range(12):
             writer.stdin.write("go\n")
             child = int(writer.stdout.readline())
+            deadline = time.monotonic() + 20
             while not (tmp_path / f"step-{before + 1:08d}.npz").exists():
+                assert time.monotonic() < deadline, "The writer does not write."
                 time.sleep(0.001)
             time.sleep(generator.uniform(0.0, 0.1))
             os.kill(child, signal.SIGKILL)

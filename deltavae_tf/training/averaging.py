@@ -83,10 +83,9 @@ class WeightAverage:
 
 
 def _to_numpy(variable):
-    return np.array(ops.convert_to_numpy(variable.value))
+    return np.array(ops.convert_to_numpy(ops.convert_to_tensor(variable)))
 
 
-@keras.saving.register_keras_serializable(package="deltavae_tf")
 class AverageWeights(keras.callbacks.Callback):
     """Averages the weights during a plain `model.fit`, which stays on the raw ones.
 

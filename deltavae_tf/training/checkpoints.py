@@ -17,9 +17,9 @@ import os
 import re
 import zipfile
 
-import keras
 import numpy as np
 from absl import logging
+from keras import ops
 
 _FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})\.npz")
@@ -258,6 +258,8 @@ def read(path, fingerprint=None, like=None):
         return _read(path, fingerprint, like)
     except CheckpointError as error:
         raise CheckpointError(f"{path} ({error})") from error
+    except MemoryError:
+        raise
     except OSError as error:
         raise CheckpointError(f"{path} ({error.strerror or 'damaged'})") from error
     except Exception as error:  # Damage shows as any of a dozen exceptions of zipfile.
@@ -363,7 +365,7 @@ def variables_to_arrays(sections):
       sections: dict from a name to a list of `keras.Variable`.
     """
     return {
-        key: np.array(keras.ops.convert_to_numpy(variable.value))
+        key: np.array(ops.convert_to_numpy(ops.convert_to_tensor(variable)))
         for key, variable in keyed(sections).items()
     }
 

@@ -183,16 +183,16 @@ class RunFolder:
         for key in bad:
             row[key] = str(row[key])
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
-        with open(self.metrics, "ab") as file:
+        # Unbuffered: a buffer would write its rest again when the file is closed.
+        with open(self.metrics, "ab", buffering=0) as file:
             end = file.tell()
             try:
-                file.write(line)
-                file.flush()
+                while line:
+                    line = line[file.write(line) :]
             except OSError as error:
                 # Half a row would spoil the next one.
                 with contextlib.suppress(OSError):
-                    os.ftruncate(file.fileno(), end)
-                    file.close()
+                    file.truncate(end)
                 raise OSError(
                     error.errno,
                     f"No metrics written at step {row['step']} ({error.strerror})",

@@ -1,0 +1,141 @@
+"""Command lines as a user types them, in a process of their own."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+ROOT = str(pathlib.Path(__file__).parents[2])
+
+BINARY = """
+    import json, sys
+    from experiments import flags
+
+    flags.defaults(hparams_set="digits_tiny")
+
+    def main(_):
+        h = flags.hparams()
+        if flags.FLAGS.decode_hparams == "bug":
+            int("x")
+        if flags.FLAGS.decode_hparams == "theirs":
+            json.loads("{")
+        if flags.FLAGS.decode_hparams == "ours":
+            raise FloatingPointError("Not finite at step 3:\\nrate_nats=nan")
+        if flags.FLAGS.decode_hparams == "disk":
+            open("/nonexistent/file")
+        if flags.FLAGS.decode_hparams == "interrupt":
+            raise KeyboardInterrupt
+        if flags.FLAGS.decode_hparams == "flags":
+            print(flags.as_text())
+        print(h.batch_size, h.train_steps, h.eval_every, h.problem, h.eval_steps)
+        print("tensorflow" in sys.modules)
+
+    if __name__ == "__main__":
+        flags.run(main)
+"""
+
+
+@pytest.fixture
+def binary(tmp_path):
+    script = tmp_path / "binary.py"
+    script.write_text(textwrap.dedent(BINARY))
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, script, *arguments],
+            env={**os.environ, "PYTHONPATH": ROOT},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def test_defaults_and_overrides(binary):
+    done = binary()
+    assert done.stdout.split() == ["8", "10", "5", "digits", "2", "False"]
+    done = binary(
+        "--hparams=batch_size=3", "--train_steps=7", "--local_eval_frequency=2"
+    )
+    assert done.stdout.split()[:3] == ["3", "7", "2"]
+    assert binary("--hparams_set", "cifar10_best").stdout.split()[1] == "250000"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--hparams=batchsize=3"], "'batchsize'; did you mean 'batch_size'?"),
+        (["--hparams_set=digit"], "did you mean 'digits'?"),
+        (["--trian_steps=3"], "unknown flag --trian_steps; did you mean --train_steps"),
+        (["--zzzzzz=3"], "unknown flag --zzzzzz. --help lists them"),
+        (["--train_steps=three"], "--train_steps=three"),
+        (["--train_steps=0"], "--train_steps=0"),
+        (["--schedule=dance"], "--schedule=dance"),
+        (["train_steps=3"], "unexpected argument 'train_steps=3'"),
+        (["--decode_hparams=ours"], "Not finite at step 3: rate_nats=nan"),
+        (["--decode_hparams=disk"], "'/nonexistent/file'"),
+        (["--problem=digit"], "did you mean 'digits'"),
+    ],
+)
+def test_an_error_is_one_line(binary, arguments, message):
+    done = binary(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("which", ["bug", "theirs"])
+def test_a_bug_keeps_its_stack_trace(binary, which):
+    done = binary(f"--decode_hparams={which}")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_verbosity_shows_where(binary):
+    done = binary("--decode_hparams=ours", "--verbosity=1")
+    assert "Traceback" in done.stderr
+
+
+def test_interrupted(binary):
+    done = binary("--decode_hparams=interrupt")
+    assert (done.returncode, len(done.stderr.splitlines())) == (130, 1)
+
+
+def test_registry_help(binary):
+    done = binary("--registry_help")
+    assert done.returncode == 0
+    assert "cifar10_ablation" in done.stdout and "latent_channels: int" in done.stdout
+
+
+def test_flags_as_text_can_be_given_back(binary, tmp_path):
+    arguments = ["--decode_hparams=flags", "--hparams=batch_size=3", "--use_tpu"]
+    text = binary(*arguments).stdout.split("\n\n")[0]
+    assert "--hparams=batch_size=3\n" in text and "--use_tpu\n" in text
+    assert "--decode_hparams=flags" in text
+    (tmp_path / "flags.txt").write_text(text)
+    again = binary(f"--flagfile={tmp_path / 'flags.txt'}")
+    assert again.stdout.split("\n\n")[0] == text
+
+
+def test_tensor2tensors_names_and_defaults():
+    from experiments import flags
+
+    expected = """
+      problem model hparams_set hparams data_dir tmp_dir output_dir generate_data
+      train_steps eval_steps schedule local_eval_frequency keep_checkpoint_max
+      save_checkpoints_secs worker_gpu use_tpu cloud_tpu_name tpu_num_shards
+      iterations_per_loop random_seed eval_use_test_set warm_start_from registry_help
+      decode_hparams decode_from_file decode_to_file xla_compile
+    """.split()
+    defined = flags.FLAGS.flags_by_module_dict()["experiments.flags"]
+    assert sorted(f.name for f in defined) == sorted(expected)
+    defaults = {f.name: f.default for f in defined}
+    assert defaults["keep_checkpoint_max"] == 20
+    assert (defaults["worker_gpu"], defaults["tpu_num_shards"]) == (1, 8)
+    assert (defaults["iterations_per_loop"], defaults["xla_compile"]) == (100, False)

@@ -1,0 +1,205 @@
+"""The registry: the paper's numbers, and errors that say what would do."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from experiments import hparams as registry
+
+ALL = registry.names()
+
+
+def committed_bits(hparams, rows=32):
+    """Eq. 1 in float64, bits per image."""
+    alpha = np.linspace(hparams.alpha_min, hparams.alpha_max, hparams.latent_channels)
+    nats = (rows - 2) * np.log1p(alpha**2) - np.log1p(-(alpha**2))
+    return 0.5 * nats.sum() / math.log(2)
+
+
+@pytest.mark.parametrize(
+    "name, bits",
+    [
+        ("imagenet32_best", 158.303),
+        ("cifar10_best", 68.785),
+        ("cifar10_ablation", 245.76),
+        ("table6_l6", 79.447),
+        ("table6_l8_low", 79.447),
+        ("table6_l8_high", 666.629),
+        ("table6_large_non_causal", 79.447),
+        ("cifar10_small", 79.447),
+    ],
+)
+def test_committed_rate_of_the_paper(name, bits):
+    assert committed_bits(registry.hparams(name)) == pytest.approx(bits, abs=0.05)
+
+
+def test_table_4():
+    columns = (
+        "encoder_layers decoder_layers encoder_width decoder_width auxiliary_units "
+        "encoder_filter decoder_filter encoder_attention decoder_attention num_heads "
+        "num_mixtures dropout latent_channels alpha_min batch_size"
+    ).split()
+    table = """
+      imagenet32_best   6 20 128 512 1024 1024 2048  2  5 8 32 .3 16 .5 1024
+      cifar10_best     20 30 128 256 1024 1024 1024 11 16 8 32 .5  8 .3   64
+      cifar10_ablation  8  8 128 128 1024 1024 1024  2  2 2 32 .2 32 .5   64
+    """
+    for name, *values in (line.split() for line in table.strip().splitlines()):
+        held = registry.hparams(name).to_dict()
+        assert {c: held[c] for c in columns} == {
+            c: float(v) for c, v in zip(columns, values, strict=True)
+        }, name
+
+
+def test_table_6():
+    rows = {
+        "table6_l6": (6, 6, 128, 128, 0, 0, 8),
+        "table6_l8_low": (8, 8, 128, 128, 2, 2, 8),
+        "table6_l8_high": (8, 8, 128, 128, 2, 2, 64),
+        "table6_large": (20, 30, 128, 256, 6, 6, 8),
+    }
+    for name, row in rows.items():
+        for suffix, encoder in (("", "anti_causal"), ("_non_causal", "non_causal")):
+            h = registry.hparams(name + suffix)
+            assert h.encoder == encoder
+            assert row == (
+                h.encoder_layers,
+                h.decoder_layers,
+                h.encoder_width,
+                h.decoder_width,
+                h.encoder_attention,
+                h.decoder_attention,
+                h.latent_channels,
+            )
+
+
+def test_learning_rates_of_the_paper():
+    image, cifar = (registry.hparams(n) for n in ("imagenet32_best", "cifar10_best"))
+    assert (image.learning_rate_scale, image.warmup_steps) == (0.18, 4000)
+    assert (cifar.learning_rate_scale, cifar.warmup_steps) == (0.36, 8000)
+    ablation = registry.hparams("cifar10_ablation")
+    assert (ablation.learning_rate_schedule, ablation.learning_rate) == (
+        "constant",
+        1e-4,
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_set(name):
+    h = registry.hparams(name)
+    again = registry.ImageHparams.from_dict(json.loads(json.dumps(h.to_dict())))
+    assert again == h
+    text = ",".join(f"{key}={value}" for key, value in h.to_dict().items())
+    assert registry.hparams(name, text) == h
+    line = next(x for x in registry.describe().splitlines() if x.split()[:1] == [name])
+    assert len(line.split(maxsplit=1)[1]) > 20
+
+
+def test_twins_of_digits_differ_in_one_field():
+    digits = registry.hparams("digits").to_dict()
+    for name, key in [
+        ("digits_standard_normal", "prior"),
+        ("digits_no_latents", "use_latents"),
+    ]:
+        other = registry.hparams(name).to_dict()
+        assert [k for k in digits if digits[k] != other[k]] == [key]
+
+
+def test_every_field_is_described():
+    text = registry.describe()
+    for field in dataclasses.fields(registry.ImageHparams):
+        line = next(x for x in text.splitlines() if x.startswith(f"  {field.name}: "))
+        assert field.metadata["meaning"] in line
+        assert str(field.default) in line
+
+
+def test_overrides():
+    h = registry.hparams(
+        "digits", " latent_channels=4, dropout=1e-1 ,use_latents=False,prior=ar1,beta=2"
+    )
+    assert (h.latent_channels, h.dropout, h.use_latents) == (4, 0.1, False)
+    assert type(h.beta) is float
+    assert registry.hparams("digits_tiny", "eval_steps=none").eval_steps is None
+    assert registry.hparams("digits_tiny", "eval_steps=3").eval_steps == 3
+    assert registry.hparams("digits", "use_latents=0").use_latents is False
+    assert registry.hparams("digits", "") == registry.hparams("digits")
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (
+            "latent_chanels=8",
+            "Unknown hyper-parameter 'latent_chanels'; did you mean 'latent_channels'?",
+        ),
+        ("zzzz=8", "Unknown hyper-parameter 'zzzz'. --registry_help lists them"),
+        ("batch_size=1.5", "'batch_size' must be int. Received: '1.5'"),
+        ("dropout=high", "'dropout' must be float. Received: 'high'"),
+        ("use_latents=maybe", "'use_latents' must be true or false"),
+        ("eval_steps=x", "'eval_steps' must be int or none"),
+        ("batch_size=none", "'batch_size' must be int"),
+        ("batch_size=8,batch_size=9", "'batch_size' is given twice"),
+        ("batch_size", "must look like 'a=1,b=2'. Received: 'batch_size'"),
+        ("batch_size=", "must look like 'a=1,b=2'"),
+        ("batch_size=8,,dropout=0", "Received: ''"),
+        ("alpha_max=1", "'alpha_max' must be in [0, 1). Received: 1.0"),
+        ("alpha_min=-0.1", "'alpha_min' must be in [0, 1)"),
+        ("alpha_max=0.4", "'alpha_min' must not exceed 'alpha_max'"),
+        ("dropout=1.0", "'dropout' must be in [0, 1)"),
+        ("dropout=nan", "'dropout' must be finite"),
+        ("learning_rate=inf", "'learning_rate' must be finite"),
+        ("decoder_layers=0", "'decoder_layers' must be >= 1. Received: 0"),
+        ("num_heads=5", "'encoder_width' must be a multiple of 'num_heads'"),
+        ("encoder_attention=6", "'encoder_attention' is at most"),
+        ("kernel_size=4", "'kernel_size' must be odd. Received: 4"),
+        ("encoder=anti_casual", "anti_causal, non_causal; did you mean 'anti_causal'?"),
+        ("decay_steps=100", "'decay_steps' must exceed 'warmup_steps'"),
+    ],
+)
+def test_errors(overrides, message):
+    with pytest.raises(ValueError) as error:
+        registry.hparams("digits", overrides)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_set():
+    with pytest.raises(ValueError, match="'cifar10_bst'; did you mean 'cifar10_best'"):
+        registry.hparams("cifar10_bst")
+
+
+def test_from_dict_refuses_unknown_and_wrongly_typed():
+    with pytest.raises(ValueError, match="did you mean 'beta'"):
+        registry.ImageHparams.from_dict({"betta": 1.0})
+    with pytest.raises(ValueError, match="'batch_size' must be int. Received: True"):
+        registry.ImageHparams.from_dict({"batch_size": True})
+
+
+def test_registered_twice():
+    with pytest.raises(ValueError, match="registered twice"):
+        registry.register("digits")(lambda: None)
+
+
+def test_what_a_resumed_run_may_change():
+    h = registry.hparams("digits")
+    free = h.may_change_on_resume()
+    assert free == ("train_steps", "eval_every", "eval_steps", "eval_batch_size")
+    architecture = h.architecture()
+    assert {"decoder_width", "alpha_max", "prior", "problem"} <= set(architecture)
+    assert not {"learning_rate", "batch_size", *free} & set(architecture)
+
+
+def test_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        registry.hparams("digits").batch_size = 3
+
+
+def test_the_schedules_named_here_exist():
+    from deltavae_tf.training import schedules
+
+    fields = {f.name: f for f in dataclasses.fields(registry.ImageHparams)}
+    choices = fields["learning_rate_schedule"].metadata["choices"]
+    assert sorted(choices) == schedules.names()

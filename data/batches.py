@@ -77,12 +77,27 @@ class Split:
             raise errors.DataError(f"`limit` must be at least 1. Received: {limit}")
         if limit >= len(self):
             return self
-        note = f"first {limit:,} of {len(self):,} images"
+        return self._part(
+            slice(limit), f"first {limit:,} of {len(self):,} images"
+        )
+
+    def hold_out(self, count):
+        """Two splits: all but the last `count` examples, and those."""
+        if not 0 < count < len(self):
+            raise errors.DataError(
+                f"{self.name}: `count` must be in (0, {len(self)}). Received: {count}"
+            )
+        return (
+            self._part(slice(None, -count), f"all but the last {count:,} images"),
+            self._part(slice(-count, None), f"the last {count:,} training images"),
+        )
+
+    def _part(self, where, note):
         return dataclasses.replace(
             self,
-            image=self.image[:limit],
-            label=self.label[:limit],
-            index=self.index[:limit],
+            image=self.image[where],
+            label=self.label[where],
+            index=self.index[where],
             note=f"{note} ({self.note})" if self.note else note,
         )
 

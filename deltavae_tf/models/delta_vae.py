@@ -292,7 +292,7 @@ class DeltaVAE(keras.Model):
         """p(x | z): a distribution of batch shape `[B]`, teacher-forced on x."""
         return self._decode(z, x)
 
-    def sample_latents(self, n, prior="aux", temperature=1.0, seed=0):
+    def sample_latents(self, n, prior="aux", temperature=1.0, seed=0, first=0):
         """Latents from a prior: float32 `[n, time steps, d]`.
 
         Args: as `sample`.
@@ -301,19 +301,21 @@ class DeltaVAE(keras.Model):
         if prior not in samplers or samplers[prior] is None:
             known = [name for name, value in samplers.items() if value is not None]
             raise ValueError(f"`prior` must be one of {known}. Received: {prior!r}")
-        eps = noise.normal(_sample_keys(seed, n, _LATENTS), self.prior.event_shape)
+        keys = _sample_keys(seed, first, n, _LATENTS)
+        eps = noise.normal(keys, tuple(self.prior.event_shape))
         return samplers[prior].sample_from_noise(eps, temperature)
 
-    def sample(self, n, prior="aux", temperature=1.0, seed=0):
+    def sample(self, n, prior="aux", temperature=1.0, seed=0, first=0):
         """Samples x from the model, through the decoder's cache if it has one.
 
-        Image i of a seed is the same whatever `n`.
+        Sample i of a seed is the same whatever `n` and `first`.
 
         Args:
           n: int, how many.
           prior: "aux" or "ar1". Ignored by the autoregressive baseline.
           temperature: float > 0; below 1 prior and decoder are sharper.
           seed: int.
+          first: int, the number of the first sample, to draw many in parts.
 
         Returns:
           Array `[n, ...]` of the decoder's dtype, int32 `[n, H, W, C]` for images.
@@ -324,13 +326,13 @@ class DeltaVAE(keras.Model):
             raise ValueError(f"`temperature` must be above 0. Received: {temperature}")
         z = None
         if self.encoder is not None:
-            z = self.sample_latents(n, prior, temperature, seed)
+            z = self.sample_latents(n, prior, temperature, seed, first)
         if not hasattr(self.decoder, "sample"):
             return self.decoder(z, None).sample(seed=seed)
         if self._sample is None:
             self._sample = backend.compile(self.decoder.sample)
         temperature = ops.convert_to_tensor(temperature, dtype="float32")
-        return self._sample(z, _sample_keys(seed, n, _PIXELS), temperature)
+        return self._sample(z, _sample_keys(seed, first, n, _PIXELS), temperature)
 
     # Saving.
 
@@ -379,6 +381,6 @@ def unpack(batch):
     return x, index, ops.cast(mask, "float32")
 
 
-def _sample_keys(seed, n, purpose):
+def _sample_keys(seed, first, n, purpose):
     key = noise.fold(noise.make_key(seed), purpose)
-    return noise.fold(key[None], ops.arange(n))
+    return noise.fold(key[None], ops.arange(first, first + n))

@@ -5,8 +5,28 @@ from keras import ops
 from PIL import Image
 
 from deltavae_tf import noise
-from deltavae_tf.layers import gated_stack
-from deltavae_tf.models import delta_vae
+
+
+def sample(model, count, prior="aux", temperature=1.0, seed=0, batch_size=64):
+    """Samples any number of images in batches of one compiled size.
+
+    Args:
+      model: `DeltaVAE` with an `ImageDecoder`.
+      count: int, how many images.
+      prior: "aux" or "ar1".
+      temperature: float > 0.
+      seed: int; image i of a seed is the same whatever `count` and `batch_size`.
+      batch_size: int, images in one run of the compiled loop.
+
+    Yields:
+      int32 `[b, H, W, C]`, b <= batch_size, in order.
+    """
+    if not count >= 1:
+        raise ValueError(f"`count` must be at least 1. Received: {count}")
+    batch_size = min(batch_size, count)
+    for first in range(0, count, batch_size):
+        images = model.sample(batch_size, prior, temperature, seed, first)
+        yield ops.convert_to_numpy(images)[: count - first]
 
 
 def naive_sample(decoder, z, keys, temperature=1.0):
@@ -26,3 +46,32 @@ def naive_sample(decoder, z, keys, temperature=1.0):
             )
             x[:, row, column] = ops.convert_to_numpy(drawn)[:, row, column]
     return x
+
+
+def grid(images, columns, num_levels=256, zoom=1):
+    """Tiles images, with a white gap between them, as one picture.
+
+    Args:
+      images: integer `[N, H, W, C]`, 0 .. num_levels - 1, C = 1 or 3.
+      columns: int.
+      num_levels: int.
+      zoom: int, screen pixels per pixel.
+
+    Returns:
+      uint8 `[rows, columns, 3]`.
+    """
+    images = np.asarray(images, np.float32) * (255.0 / (num_levels - 1))
+    images = np.broadcast_to(images.round(), (*images.shape[:3], 3)).astype(np.uint8)
+    count, height, width, _ = images.shape
+    rows = -(-count // columns)
+    gap = max(1, height // 16)
+    picture = np.full((rows * (height + gap), columns * (width + gap), 3), 255, "uint8")
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        picture[top : top + height, left : left + width] = image
+    return picture[:-gap, :-gap].repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def write_png(path, picture):
+    """Writes a uint8 `[H, W, 3]` picture."""
+    Image.fromarray(picture).save(path, format="PNG")

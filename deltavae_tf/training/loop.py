@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import signal
+import sys
 import time
 from collections.abc import Callable
 
@@ -26,8 +27,6 @@ class Settings:
       steps_per_call: int, steps in one call of the device.
       save_seconds: int, also save a checkpoint when so many seconds have passed; 0:
         with evaluations only.
-      keep_max: int, newest checkpoints to keep; 0 keeps all.
-      ema_decay: float, of the average of weights; 0 is off.
       jit_compile: bool, compile the step as a whole by XLA.
       progress: bool, show a progress bar.
     """
@@ -37,8 +36,6 @@ class Settings:
     log_every: int = 100
     steps_per_call: int = 100
     save_seconds: int = 0
-    keep_max: int = 20
-    ema_decay: float = 0.0
     jit_compile: bool = False
     progress: bool = True
 
@@ -147,8 +144,10 @@ def run(
                     bar.set_description("evaluating")
                     found = evaluate(step)
                     row.update({f"eval_{name}": v for name, v in found.items()})
-                    bar.write(_sentence(row), file=bar.fp)
                     bar.set_description("")
+                if at_eval or bar.disable:
+                    line = _sentence(row, settings.train_steps)
+                    tqdm.tqdm.write(line, file=sys.stderr)
                 if at_eval and sample is not None:
                     sample(step)
                 folder.append_metrics(row)
@@ -236,13 +235,18 @@ def _short(row):
     }
 
 
-def _sentence(row):
-    """One line about an evaluation."""
-    parts = [f"step {row['step']}:"]
-    for name in ("nelbo_bpd", "nelbo_aux_bpd", "rate_nats", "rate_aux_nats"):
-        if f"eval_{name}" in row:
-            parts.append(f"{name} {row[f'eval_{name}']:.4f}")
-    return "  ".join(parts)
+def _sentence(row, train_steps):
+    """One line about a row: its evaluation if it has one, else its training."""
+    prefix = "eval_" if "eval_nelbo_bpd" in row else ""
+    speed = row["steps_per_second"]
+    left = (train_steps - row["step"]) / speed / 60
+    return (
+        f"step {row['step']}/{train_steps} {prefix or 'train_'}bits/dim "
+        f"{row[prefix + 'nelbo_bpd']:.4f} (aux {row[prefix + 'nelbo_aux_bpd']:.4f}) "
+        f"rate {row[prefix + 'rate_nats']:.2f} nats "
+        f"(aux {row[prefix + 'rate_aux_nats']:.2f}), "
+        f"{speed:.2f} steps/s, {left:.1f} min left"
+    )
 
 
 class _Interrupts:

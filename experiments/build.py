@@ -1,0 +1,147 @@
+"""Builds data and models from hyper-parameters."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from data import cifar10, digits
+from deltavae_tf import units
+from deltavae_tf.distributions import ar1
+from deltavae_tf.models import auxiliary_prior, delta_vae, image_decoder, image_encoder
+from deltavae_tf.training import schedules
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A data set: how to load a split, and the shape of its images."""
+
+    load: Callable  # (split, data_dir=, tmp_dir=, download=) -> data.batches.Split
+    image_shape: tuple
+    num_levels: int
+    num_held_out: int  # Training images kept for evaluation without the test set.
+
+    @property
+    def num_dims(self):
+        """Predicted scalars of an image."""
+        return int(np.prod(self.image_shape))
+
+
+def _load_digits(split, data_dir=None, tmp_dir=None, download=False):
+    del data_dir, tmp_dir, download  # They are embedded in scikit-learn.
+    return digits.load(split)
+
+
+PROBLEMS = {
+    "digits": Problem(_load_digits, digits.IMAGE_SHAPE, digits.NUM_LEVELS, 200),
+    "cifar10": Problem(cifar10.load, cifar10.IMAGE_SHAPE, cifar10.NUM_LEVELS, 2000),
+}
+
+
+def problem(name):
+    """The `Problem` of a name; a ValueError if this version has no such data."""
+    if name not in PROBLEMS:
+        raise ValueError(
+            f"No program reads the problem {name!r} yet; there are {sorted(PROBLEMS)}"
+        )
+    return PROBLEMS[name]
+
+
+def prior(hparams, num_timesteps):
+    """p(z): AR(1), or N(0, I) as the AR(1) with alpha = 0."""
+    channels = hparams.latent_channels
+    if hparams.prior == "standard_normal":
+        return ar1.AR1(np.zeros(channels), num_timesteps)
+    if hparams.target_rate_bits:
+        alpha = ar1.solve_alpha(
+            units.nats(hparams.target_rate_bits),
+            num_timesteps,
+            channels,
+            alpha_min=hparams.alpha_min,
+        )
+    else:
+        alpha = np.linspace(hparams.alpha_min, hparams.alpha_max, channels)
+    return ar1.AR1(alpha, num_timesteps)
+
+
+def image_model(hparams, image_shape, num_levels, seed=0):
+    """A built, compiled `DeltaVAE` for images `[H, W, C]`.
+
+    Args:
+      hparams: `ImageHparams`.
+      image_shape: tuple (H, W, C).
+      num_levels: int.
+      seed: int, of the weights and of all noise.
+    """
+    keras.utils.set_random_seed(seed)
+    height = image_shape[0]
+    policy = keras.dtype_policies.DTypePolicy(hparams.dtype)
+    anti_causal = hparams.encoder == "anti_causal"
+    shared = {
+        "num_heads": hparams.num_heads,
+        "kernel_size": hparams.kernel_size,
+        "num_levels": num_levels,
+        "normalization": hparams.normalization,
+        "dtype": policy,
+    }
+    decoder = image_decoder.ImageDecoder(
+        hparams.decoder_layers,
+        hparams.decoder_width,
+        hparams.decoder_filter,
+        hparams.decoder_attention,
+        num_mixtures=hparams.num_mixtures,
+        use_latents=hparams.use_latents,
+        causal_latents=anti_causal,
+        dropout_rate=hparams.dropout,
+        name="decoder",
+        **shared,
+    )
+    parts = {"encoder": None, "prior": None}
+    if hparams.use_latents:
+        p = prior(hparams, height)
+        parts = {
+            "prior": p,
+            "encoder": image_encoder.ImageEncoder(
+                hparams.latent_channels,
+                hparams.encoder_layers,
+                hparams.encoder_width,
+                hparams.encoder_filter,
+                hparams.encoder_attention,
+                anti_causal=anti_causal,
+                initial_scale=p.optimal_scale(),
+                name="encoder",
+                **shared,
+            ),
+            "auxiliary_prior": auxiliary_prior.LSTMPrior(
+                hparams.auxiliary_units,
+                hparams.latent_channels,
+                name="auxiliary_prior",
+                dtype=policy,
+            ),
+        }
+    model = delta_vae.DeltaVAE(
+        decoder=decoder, seed=seed, name="delta_vae", dtype=policy, **parts
+    )
+    model(np.zeros((1, *image_shape), np.uint8))
+    model.compile(optimizer(hparams), clip_norm=hparams.clip_norm or None)
+    return model
+
+
+def optimizer(hparams):
+    """Adam with the schedule of the hyper-parameters."""
+    rate = schedules.make(
+        hparams.learning_rate_schedule,
+        learning_rate=hparams.learning_rate,
+        floor=hparams.learning_rate_floor,
+        scale=hparams.learning_rate_scale,
+        width=hparams.decoder_width,
+        warmup_steps=hparams.warmup_steps,
+        decay_steps=hparams.decay_steps,
+    )
+    return keras.optimizers.Adam(
+        rate,
+        beta_1=hparams.adam_beta_1,
+        beta_2=hparams.adam_beta_2,
+        epsilon=hparams.adam_epsilon,
+    )

@@ -1,0 +1,285 @@
+"""A run of an image experiment: from hyper-parameters to a folder, and back."""
+
+import contextlib
+import dataclasses
+import json
+import os
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from data import batches
+from deltavae_tf import units
+from deltavae_tf.evaluation import likelihood
+from deltavae_tf.sampling import images
+from deltavae_tf.training import checkpoints, loop, run_folder
+from deltavae_tf.training import strategy as strategies
+from experiments import build
+from experiments import hparams as registry
+
+_NUM_SAMPLES = 16
+_EVALUATION = "evaluation.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a run needs to know beside its hyper-parameters."""
+
+    output_dir: str
+    seed: int = 0
+    data_dir: str | None = None
+    tmp_dir: str | None = None
+    download: bool = False
+    use_test_set: bool = False
+    strategy: tf.distribute.Strategy | None = None
+    iterations_per_loop: int = 100
+    log_every: int = 100
+    save_seconds: int = 0
+    keep_max: int = 20
+    jit_compile: bool = False
+    progress: bool = True
+    flags_text: str = ""
+    warm_start_from: str | None = None
+
+
+class ImageRun:
+    """An image experiment in its run folder; a context manager that holds the folder.
+
+    Args:
+      experiment: str, the experiment's name.
+      hparams: `ImageHparams`.
+      options: `Options`.
+    """
+
+    def __init__(self, experiment, hparams, options):
+        self.experiment = experiment
+        self.hparams = hparams
+        self.options = options
+        self.problem = build.problem(hparams.problem)
+        self.folder = run_folder.RunFolder(options.output_dir)
+
+    def __enter__(self):
+        strategies.make_deterministic()
+        self.training, self.held_out = self._load()
+        self.strategy = self.options.strategy or tf.distribute.get_strategy()
+        identity = {
+            **self.hparams.to_dict(),
+            "random_seed": self.options.seed,
+            "eval_use_test_set": self.options.use_test_set,
+            "training_images": len(self.training),
+        }
+        self.folder.claim(
+            self.experiment,
+            identity,
+            self.options.flags_text,
+            self.hparams.may_change_on_resume(),
+        )
+        try:
+            with self.strategy.scope():
+                self.model = _model(self.hparams, self.options.seed)
+                self.state = loop.State(
+                    self.model,
+                    self.folder,
+                    checkpoints.fingerprint(self.hparams.architecture()),
+                    self.hparams.ema_decay,
+                    self.options.keep_max,
+                )
+            self._evaluator = likelihood.Evaluator(self.model)
+        except BaseException:
+            self.folder.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.folder.close()
+
+    def _load(self):
+        where = {
+            "data_dir": self.options.data_dir,
+            "tmp_dir": self.options.tmp_dir,
+            "download": self.options.download,
+        }
+        training = self.problem.load("train", **where)
+        if self.options.use_test_set:
+            return training, self.problem.load("test", **where)
+        return training.hold_out(self.problem.num_held_out)
+
+    def train(self):
+        """Trains, resuming if it can; returns the step reached."""
+        if self.options.warm_start_from and not self.state.manager.steps():
+            _warm_start(self.state, self.options.warm_start_from)
+        if self.hparams.normalization == "weight" and not self.state.manager.steps():
+            first = batches.training_batches(
+                self.training, self.hparams.batch_size, self.options.seed
+            )
+            self.model.initialize_from(next(iter(first)))
+        settings = loop.Settings(
+            train_steps=self.hparams.train_steps,
+            eval_every=self.hparams.eval_every,
+            log_every=min(self.options.log_every, self.hparams.eval_every),
+            steps_per_call=self.options.iterations_per_loop,
+            save_seconds=self.options.save_seconds,
+            jit_compile=self.options.jit_compile,
+            progress=self.options.progress,
+        )
+        return loop.run(
+            self.state,
+            lambda step: batches.training_batches(
+                self.training, self.hparams.batch_size, self.options.seed, step
+            ),
+            self.folder,
+            settings,
+            evaluate=lambda step: self._evaluate(self.hparams.eval_steps),
+            sample=self._write_samples,
+            strategy=self.strategy,
+        )
+
+    def evaluate(self):
+        """Evaluates the newest checkpoint on the whole split, raw and averaged.
+
+        Writes `evaluation.json` into the folder and returns what it holds.
+        """
+        step = self.state.restore()
+        if not step:
+            raise ValueError(f"{self.folder.path} has no checkpoint to evaluate")
+        found = {
+            "step": step,
+            "data": self.held_out.name,
+            "note": self.held_out.note,
+            **self._evaluate(None),
+        }
+        path = os.path.join(self.folder.path, _EVALUATION)
+        with checkpoints.atomic_file(path) as file:
+            file.write(json.dumps(found, indent=1).encode() + b"\n")
+        return found
+
+    def _evaluate(self, num_batches):
+        size = self.hparams.eval_batch_size
+        limit = num_batches and num_batches * size
+        data = batches.evaluation_batches(self.held_out, size, limit)
+        found = self._evaluator(data, self.problem.num_dims)
+        with averaged(self.state) as applied:
+            if applied:
+                average = self._evaluator(data, self.problem.num_dims)
+                found.update({f"ema_{name}": value for name, value in average.items()})
+        return found
+
+    def _write_samples(self, step):
+        with averaged(self.state):
+            drawn = next(images.sample(self.model, _NUM_SAMPLES))
+        levels = self.problem.num_levels
+        path = os.path.join(self.folder.samples, f"step-{step:08d}.png")
+        picture = images.grid(drawn, 8, levels, zoom=3)
+        images.write_png(path, picture)
+        tf.summary.image("samples", picture[None], step=step)
+
+
+@contextlib.contextmanager
+def averaged(state):
+    """Averaged weights within the context; yields whether there is an average."""
+    if state.average is None:
+        yield False
+        return
+    with state.average.applied():
+        yield True
+
+
+def _model(hparams, seed):
+    problem = build.problem(hparams.problem)
+    return build.image_model(hparams, problem.image_shape, problem.num_levels, seed)
+
+
+def _warm_start(state, path):
+    """Takes the weights, and nothing else, of a checkpoint or of a run's newest."""
+    path = os.path.expanduser(path)
+    if os.path.isdir(path):
+        inside = os.path.join(path, "checkpoints")
+        names = sorted(os.listdir(inside)) if os.path.isdir(inside) else []
+        names = [name for name in names if name.endswith(".npz")]
+        if not names:
+            raise ValueError(f"--warm_start_from: no checkpoint in {path}")
+        path = os.path.join(inside, names[-1])
+    weights = {"model": state.model.weights}
+    found = checkpoints.read(path, like=checkpoints.keyed(weights))
+    checkpoints.assign_arrays(weights, found.arrays)
+    state.model.steps.assign(0)
+    logging.info("Started from the weights of %s.", path)
+
+
+def load(path, use_average=True):
+    """The trained model in a run folder, with its hyper-parameters.
+
+    Args:
+      path: str, a run folder.
+      use_average: bool, the average of weights if there is one, else the raw ones.
+
+    Returns:
+      `DeltaVAE`, `ImageHparams`, the step of its checkpoint.
+    """
+    _, held = run_folder.read_identity(path)
+    fields = {f.name for f in dataclasses.fields(registry.ImageHparams)}
+    hparams = registry.ImageHparams.from_dict(
+        {name: value for name, value in held.items() if name in fields}
+    )
+    model = _model(hparams, held["random_seed"])
+    manager = checkpoints.CheckpointManager(
+        os.path.join(path, "checkpoints"), checkpoints.fingerprint(hparams.architecture())
+    )
+    sections = {"model": model.weights}
+    found = manager.restore_latest(like=checkpoints.keyed(sections))
+    if found is None:
+        raise ValueError(f"{path} has no checkpoint")
+    checkpoints.assign_arrays(sections, found.arrays)
+    if use_average and hparams.ema_decay:
+        for i, variable in enumerate(model.trainable_variables):
+            variable.assign(found.arrays[f"average/{i:05d}"])
+    return model, hparams, found.step
+
+
+def table(rows):
+    """A table for the terminal: list of dicts with the same keys -> str."""
+    names = list(rows[0])
+    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
+    lines = [
+        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
+                  for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in cells
+    ]  # fmt: skip
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _cell(value):
+    if isinstance(value, float):
+        return "-" if np.isnan(value) else f"{value:.3f}"
+    return str(value)
+
+
+def summary(found):
+    """The rows of an evaluation for `table`, raw and averaged."""
+    rows = []
+    for prefix, name in (("", "raw weights"), ("ema_", "averaged weights")):
+        if f"{prefix}nelbo_bpd" not in found:
+            continue
+        value = {k: found[f"{prefix}{k}"] for k in _SHOWN}
+        rows.append({
+            "weights": name,
+            "AR(1): bits/dim": value["nelbo_bpd"],
+            "aux: bits/dim": value["nelbo_aux_bpd"],
+            "+-": value["nelbo_bpd_stderr"],
+            "committed bits": float(units.bits(value["committed_rate_nats"])),
+            "AR(1) rate bits": float(units.bits(value["rate_nats"])),
+            "aux rate bits": float(units.bits(value["rate_aux_nats"])),
+        })  # fmt: skip
+    return rows
+
+
+_SHOWN = (
+    "nelbo_bpd",
+    "nelbo_aux_bpd",
+    "nelbo_bpd_stderr",
+    "committed_rate_nats",
+    "rate_nats",
+    "rate_aux_nats",
+)

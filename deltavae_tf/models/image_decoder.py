@@ -111,6 +111,7 @@ class ImageDecoder(keras.layers.Layer):
         self.head.build((None, height, width, self.width))
 
     def call(self, z, x, keys=None):
+        image_encoder.check_image(x)
         h = self.stack(image_encoder.scale_pixels(x, self.num_levels), z, keys=keys)
         return self._distribution(h)
 

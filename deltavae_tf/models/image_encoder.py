@@ -59,7 +59,7 @@ class ImageEncoder(keras.layers.Layer):
         normalization="layer",
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.latent_channels = latent_channels
         self.num_layers = num_layers
         self.width = width
@@ -100,6 +100,7 @@ class ImageEncoder(keras.layers.Layer):
         self.head.build((None, height, self.width))
 
     def call(self, x):
+        check_image(x)
         image = scale_pixels(x, self.num_levels)
         if self.anti_causal:
             # The extra column's outputs know all of their row; cropping the first
@@ -133,6 +134,16 @@ class ImageEncoder(keras.layers.Layer):
             "num_levels": self.num_levels,
             "normalization": self.normalization,
         }
+
+
+def check_image(x):
+    """Raises a ValueError unless `x` is an integer image batch `[B, H, W, C]`."""
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if "int" not in dtype or len(x.shape) != 4:
+        raise ValueError(
+            "Images must be integers [B, H, W, C], 0 .. num_levels - 1. "
+            f"Received: {dtype} {tuple(x.shape)}"
+        )
 
 
 def scale_pixels(x, num_levels):

@@ -131,9 +131,23 @@ def test_wrong_md5(tmp_path):
         archives.read_members(str(path), ["a"], LIMIT, LIMIT, "0" * 32)
 
 
+def test_damage_far_into_a_member(tmp_path):
+    size = 3 << 20  # Beyond the first read, which tarfile guards itself.
+    body = np.random.RandomState(0).choice(list(b"abcd"), size).astype(np.uint8)
+    path = tmp_path / "x.tar.gz"
+    fakes.write_archive(path, fakes.tar({"a": body.tobytes()}))
+    packed = bytearray(path.read_bytes())
+    middle = len(packed) // 2
+    packed[middle : middle + 4096] = np.random.RandomState(1).bytes(4096)
+    path.write_bytes(packed)
+    with pytest.raises(data.DataError, match="is damaged.*decompressing"):
+        read_archive(path, limit=size, total_limit=2 * size)
+
+
 def test_damaged_archives_are_refused_or_read(tmp_path):
     rng = np.random.RandomState(0)
-    body = bytes(rng.choice(list(b"abcd"), LIMIT))  # Not stored, so zlib may fail.
+    # Compressible, so that damage may make zlib itself fail.
+    body = rng.choice(list(b"abcd"), LIMIT).astype(np.uint8).tobytes()
     good = fakes.tar({"a": body, "long" * 40: b"2", "b": b"3"})
     path = tmp_path / "x.tar.gz"
     refused = 0

@@ -85,7 +85,9 @@ def test_members_come_in_the_order_asked_for(tmp_path):
     assert read_archive(path, ["b", "a"]) == [b"3", b"1"]
 
 
-def test_nothing_is_extracted(tmp_path):
+def test_nothing_is_extracted(tmp_path, monkeypatch):
+    for name in ("extract", "extractall"):
+        monkeypatch.setattr(tarfile.TarFile, name, None)
     path = tmp_path / "inside" / "x.tar.gz"
     path.parent.mkdir()
     outside = str(tmp_path / "absolute")
@@ -129,10 +131,25 @@ def test_wrong_md5(tmp_path):
         archives.read_members(str(path), ["a"], LIMIT, LIMIT, "0" * 32)
 
 
-def test_damaged_archives_are_refused_or_read(tmp_path):
-    good = fakes.tar({"a": b"1" * 600, "long" * 40: b"2", "b": b"3"})
+def test_damage_far_into_a_member(tmp_path):
+    size = 3 << 20  # Beyond the first read, which tarfile guards itself.
+    body = np.random.RandomState(0).choice(list(b"abcd"), size).astype(np.uint8)
     path = tmp_path / "x.tar.gz"
+    fakes.write_archive(path, fakes.tar({"a": body.tobytes()}))
+    packed = bytearray(path.read_bytes())
+    middle = len(packed) // 2
+    packed[middle : middle + 4096] = np.random.RandomState(1).bytes(4096)
+    path.write_bytes(packed)
+    with pytest.raises(data.DataError, match="is damaged.*decompressing"):
+        read_archive(path, limit=size, total_limit=2 * size)
+
+
+def test_damaged_archives_are_refused_or_read(tmp_path):
     rng = np.random.RandomState(0)
+    # Compressible, so that damage may make zlib itself fail.
+    body = rng.choice(list(b"abcd"), LIMIT).astype(np.uint8).tobytes()
+    good = fakes.tar({"a": body, "long" * 40: b"2", "b": b"3"})
+    path = tmp_path / "x.tar.gz"
     refused = 0
     for i in range(200):
         damaged = bytearray(good if i % 2 else gzip.compress(good))

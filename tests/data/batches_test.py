@@ -157,6 +157,8 @@ def test_limit_is_a_prefix():
     found = take(batches.evaluation_batches(make_split(), 4, limit=6), 9)
     assert [b["mask"].sum() for b in found] == [4, 2]
     assert (found[1]["index"] - 100)[:2].tolist() == [4, 5]
+    assert found[1]["image"][:2, 0, 0, 0].tolist() == [4, 5]
+    assert found[1]["label"][:2].tolist() == [0, 1]
     assert make_split().first(6).note == "first 6 of 11 images"
     assert make_split().first(99).note == ""
 

@@ -153,7 +153,7 @@ class MixtureLogisticTest(parameterized.TestCase):
     def test_gradients_are_finite(self):
         sweep = itertools.product(
             [-1e5, -10.0, 0.0, 1.0, 1e5],
-            [-20.0, -7.0, 0.0, 10.0, 20.0, 50.0],
+            [-200.0, -20.0, -7.0, 0.0, 10.0, 20.0, 50.0, 200.0],
             [-1e4, 0.0, 1e4],
             [0, 1, 128, 254, 255],
         )
@@ -175,6 +175,21 @@ class MixtureLogisticTest(parameterized.TestCase):
         self.assertTrue(np.isfinite(log_prob).all())
         for gradient in tape.gradient(log_prob, parameters):
             self.assertTrue(np.isfinite(gradient).all())
+
+    @parameterized.parameters((-20.0, -7.0), (50.0, 20.0))
+    def test_log_scale_is_clipped(self, outside, end):
+        value = np.arange(256).reshape(256, 1, 1, 1)
+        distributions = [
+            DiscretizedLogisticMixture(
+                np.zeros([1, 1, 1]), np.zeros([1, 1, 1, 1]), np.full([1, 1, 1, 1], s)
+            )
+            for s in (outside, end)
+        ]
+        log_prob = [d.log_prob(value) for d in distributions]
+        np.testing.assert_array_equal(*log_prob)
+        uniforms = np.full([1, 1], 0.5), np.full([1, 1, 1], 0.999)
+        samples = [d.sample_from_uniforms(*uniforms) for d in distributions]
+        np.testing.assert_array_equal(*samples)
 
     def test_gradient_against_differences_of_the_definition(self):
         parameters = random_parameters([1, 2], 2, 3)

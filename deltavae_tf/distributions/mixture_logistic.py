@@ -173,7 +173,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
           float32 `[...]`, nats.
         """
         # TFP would cut a float array down to this distribution's int32.
-        return super().log_prob(value, name=name)
+        return super().log_prob(ops.convert_to_tensor(value), name=name)
 
     def _log_prob(self, value):
         return ops.sum(self.log_prob_per_pixel(value), axis=(-2, -1))
@@ -305,7 +305,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
 
 
 def _float32(x):
-    return ops.cast(ops.convert_to_tensor(x), "float32")
+    return ops.convert_to_tensor(x)
 
 
 def _select(parameters, one_hot):

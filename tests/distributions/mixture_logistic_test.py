@@ -357,13 +357,18 @@ class MixtureLogisticSamplingTest(parameterized.TestCase):
         )
         np.testing.assert_array_equal(np.bincount(np.ravel(sample)), [500, 0, 300, 200])
 
-    def test_frequencies_of_rgb_pixels(self):
-        parameters = random_parameters([1, 1], 2, 3, seed=5)
-        parameters[3] *= 2
-        distribution = DiscretizedLogisticMixture(*parameters, num_levels=3)
-        sample = distribution.sample(100_000, seed=[0, 7]).numpy().reshape(-1, 3)
-        observed = np.bincount(sample @ [9, 3, 1], minlength=27)
-        expected = 100_000 * distribution.prob(all_values(3, [1, 1, 3])).numpy()
+    @parameterized.parameters((3, 3), (1, 17))
+    def test_frequencies(self, num_channels, num_levels):
+        parameters = random_parameters([1, 1], 2, num_channels, seed=5)
+        if num_channels == 3:
+            parameters[3] *= 2
+        distribution = DiscretizedLogisticMixture(*parameters, num_levels=num_levels)
+        sample = distribution.sample(100_000, seed=[0, 7]).numpy()
+        places = num_levels ** np.arange(num_channels)[::-1]
+        index = sample.reshape(-1, num_channels) @ places
+        observed = np.bincount(index, minlength=num_levels**num_channels)
+        every = all_values(num_levels, [1, 1, num_channels])
+        expected = 100_000 * distribution.prob(every).numpy()
         likely = expected > 5
         self.assertGreater(likely.sum(), 10)
         p_value = stats.chisquare(

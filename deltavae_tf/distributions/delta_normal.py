@@ -93,6 +93,11 @@ class DeltaNormal(tfd.Normal):
         properties = tfp.util.ParameterProperties
         return {"loc_parameter": properties(), "scale_parameter": properties()}
 
+    def _batch_shape_tensor(self, **_):
+        # `tfd.Normal` passes `loc` and `scale` when it samples, and TFP would warn that
+        # those are not this class's parameters.
+        return super()._batch_shape_tensor()
+
     def committed_rate(self):
         """delta, the smallest KL from N(0, 1): a float, nats per latent."""
         return self._rate

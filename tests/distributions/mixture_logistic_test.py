@@ -153,7 +153,7 @@ class MixtureLogisticTest(parameterized.TestCase):
     def test_gradients_are_finite(self):
         sweep = itertools.product(
             [-1e5, -10.0, 0.0, 1.0, 1e5],
-            [-20.0, -7.0, 0.0, 10.0, 20.0, 50.0],
+            [-200.0, -20.0, -7.0, 0.0, 10.0, 20.0, 50.0, 200.0],
             [-1e4, 0.0, 1e4],
             [0, 1, 128, 254, 255],
         )
@@ -175,6 +175,21 @@ class MixtureLogisticTest(parameterized.TestCase):
         self.assertTrue(np.isfinite(log_prob).all())
         for gradient in tape.gradient(log_prob, parameters):
             self.assertTrue(np.isfinite(gradient).all())
+
+    @parameterized.parameters((-20.0, -7.0), (50.0, 20.0))
+    def test_log_scale_is_clipped(self, outside, end):
+        value = np.arange(256).reshape(256, 1, 1, 1)
+        distributions = [
+            DiscretizedLogisticMixture(
+                np.zeros([1, 1, 1]), np.zeros([1, 1, 1, 1]), np.full([1, 1, 1, 1], s)
+            )
+            for s in (outside, end)
+        ]
+        log_prob = [d.log_prob(value) for d in distributions]
+        np.testing.assert_array_equal(*log_prob)
+        uniforms = np.full([1, 1], 0.5), np.full([1, 1, 1], 0.999)
+        samples = [d.sample_from_uniforms(*uniforms) for d in distributions]
+        np.testing.assert_array_equal(*samples)
 
     def test_gradient_against_differences_of_the_definition(self):
         parameters = random_parameters([1, 2], 2, 3)
@@ -342,13 +357,18 @@ class MixtureLogisticSamplingTest(parameterized.TestCase):
         )
         np.testing.assert_array_equal(np.bincount(np.ravel(sample)), [500, 0, 300, 200])
 
-    def test_frequencies_of_rgb_pixels(self):
-        parameters = random_parameters([1, 1], 2, 3, seed=5)
-        parameters[3] *= 2
-        distribution = DiscretizedLogisticMixture(*parameters, num_levels=3)
-        sample = distribution.sample(100_000, seed=[0, 7]).numpy().reshape(-1, 3)
-        observed = np.bincount(sample @ [9, 3, 1], minlength=27)
-        expected = 100_000 * distribution.prob(all_values(3, [1, 1, 3])).numpy()
+    @parameterized.parameters((3, 3), (1, 17))
+    def test_frequencies(self, num_channels, num_levels):
+        parameters = random_parameters([1, 1], 2, num_channels, seed=5)
+        if num_channels == 3:
+            parameters[3] *= 2
+        distribution = DiscretizedLogisticMixture(*parameters, num_levels=num_levels)
+        sample = distribution.sample(100_000, seed=[0, 7]).numpy()
+        places = num_levels ** np.arange(num_channels)[::-1]
+        index = sample.reshape(-1, num_channels) @ places
+        observed = np.bincount(index, minlength=num_levels**num_channels)
+        every = all_values(num_levels, [1, 1, num_channels])
+        expected = 100_000 * distribution.prob(every).numpy()
         likely = expected > 5
         self.assertGreater(likely.sum(), 10)
         p_value = stats.chisquare(

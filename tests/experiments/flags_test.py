@@ -21,7 +21,7 @@ BINARY = """
         if flags.FLAGS.decode_hparams == "bug":
             int("x")
         if flags.FLAGS.decode_hparams == "theirs":
-            json.loads("{")
+            json.loads("")  # Raised by a `raise` of theirs.
         if flags.FLAGS.decode_hparams == "ours":
             raise FloatingPointError("Not finite at step 3:\\nrate_nats=nan")
         if flags.FLAGS.decode_hparams == "disk":

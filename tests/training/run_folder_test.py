@@ -170,14 +170,14 @@ def test_no_two_processes(folder):
             claim(folder.path)
 
 
-def test_claim_leaves_no_lock_behind_when_it_fails(folder, monkeypatch):
-    folder.close()
+def test_claim_leaves_no_lock_behind_when_it_fails(tmp_path, monkeypatch):
+    failed = run_folder.RunFolder(str(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(run_folder, "versions", lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            claim(folder.path)
-    again = claim(folder.path)[0]
-    again.close()
+            failed.claim("cifar10", HPARAMS)
+    claim(tmp_path)[0].close()  # `failed` is still alive here, its lock is not.
+    failed.close()
 
 
 def test_metrics_round_trip(folder):

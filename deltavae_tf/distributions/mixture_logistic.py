@@ -305,7 +305,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
 
 
 def _float32(x):
-    return ops.convert_to_tensor(x)
+    return ops.cast(ops.convert_to_tensor(x), "float32")
 
 
 def _select(parameters, one_hot):

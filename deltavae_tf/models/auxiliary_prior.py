@@ -33,7 +33,10 @@ class LSTMPrior(keras.layers.Layer):
             units, return_sequences=True, name="lstm", dtype=self.dtype_policy
         )
         self.head = keras.layers.Dense(
-            2 * latent_channels, kernel_initializer="zeros", name="head", dtype="float32"
+            2 * latent_channels,
+            kernel_initializer="zeros",
+            name="head",
+            dtype="float32",
         )
 
     def build(self, z_shape):

@@ -85,11 +85,13 @@ class DeltaVAE(keras.Model):
         self._term_metrics = {name: keras.metrics.Mean(name=name) for name in names}
         self._grad_norm = keras.metrics.Mean(name="grad_norm")
         self._sample = None
+        self._example = None  # Shape and dtype of an example, for saving.
 
     # The per-example terms.
 
     def call(self, batch, training=False):
         x, index, _ = unpack(batch)
+        self._example = {"shape": list(x.shape[1:]), "dtype": _dtype(x)}
         root = noise.make_key(self.seed)
         step = 0
         if training:
@@ -208,6 +210,19 @@ class DeltaVAE(keras.Model):
             named[name] = units.bits_per_dim(value, num_dims)
         for name, value in named.items():
             self._term_metrics[name].update_state(value, sample_weight=mask)
+
+    def fit(self, x=None, *args, **kwargs):
+        """As `keras.Model.fit`."""
+        if self._example is None:
+            # Keras's symbolic build gives the optimizer no variables of a model that
+            # was never called.
+            arrays = isinstance(x, dict) or hasattr(x, "shape")
+            self(
+                keras.tree.map_structure(lambda v: v[:1], x)
+                if arrays
+                else next(iter(x))
+            )
+        return super().fit(x, *args, **kwargs)
 
     def train_step(self, *args):
         """One step of the optimizer; on TensorFlow, inside a replica."""
@@ -350,6 +365,15 @@ class DeltaVAE(keras.Model):
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
         }
 
+    def get_build_config(self):
+        """What `build_from_config` needs: an example's shape and dtype."""
+        return self._example
+
+    def build_from_config(self, config):
+        """Creates the weights of a model that is being loaded."""
+        if config:
+            self(np.zeros((1, *config["shape"]), config["dtype"]))
+
     @classmethod
     def from_config(cls, config):
         """The inverse of `get_config`."""
@@ -379,6 +403,10 @@ def unpack(batch):
     if mask is None or len(mask.shape) != 1:
         mask = ops.ones((size,), dtype="float32")
     return x, index, ops.cast(mask, "float32")
+
+
+def _dtype(x):
+    return keras.backend.standardize_dtype(x.dtype)
 
 
 def _sample_keys(seed, first, n, purpose):

@@ -222,7 +222,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         self._check_event("eps", eps)
         deviation = np.tile(np.sqrt(self._innovation), (self._n, 1))
         deviation[0] = 1
-        z = eps * _constant(deviation) 
+        z = eps * _constant(deviation) * temperature
         # z_t = sum_j alpha^j w_{t-j}, doubling how many j are in: log2(n) steps.
         reach = 1
         while reach < self._n:

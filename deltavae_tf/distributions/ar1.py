@@ -202,8 +202,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
     def _energy(self, z):
         """1/2 [ z_1^2 + sum_t (z_t - alpha z_{t-1})^2 / (1 - alpha^2) ], over d too."""
         now, before = z[..., 1:, :], z[..., :-1, :]
-        # now - alpha before, also where alpha rounds to 1.
-        innovation = (now - before) + _constant(1 - self._alpha) * before
+        innovation = now - _constant(self._alpha) * before
         innovation = innovation * _constant(1 / np.sqrt(self._innovation))
         first = ops.sum(ops.square(z[..., 0, :]), axis=-1)
         return 0.5 * (first + ops.sum(ops.square(innovation), axis=(-2, -1)))

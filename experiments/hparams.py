@@ -114,22 +114,6 @@ class ImageHparams(Hparams):
     )
 
     dropout: float = _field(0.2, "in the decoder", low=0, below=1)
-    objective: str = _field(
-        "elbo",
-        "what is minimized; only 'elbo' is the paper's delta-VAE",
-        choices=("elbo", "beta_vae", "free_bits", "kl_annealing", "geco"),
-    )
-    beta: float = _field(1.0, "beta_vae: the rate's weight", low=0)
-    free_bits: float = _field(0.0, "free_bits: bits per image left free", low=0)
-    free_bits_per_channel: bool = _field(
-        False, "free_bits: share them out among the channels"
-    )
-    annealing_steps: int = _field(
-        10_000, "kl_annealing: steps until the rate counts in full", low=1
-    )
-    target_distortion_bpd: float = _field(
-        0.0, "geco: the distortion to reach, bits per dimension", low=0
-    )
     batch_size: int = _field(64, "training examples a step, over all replicas", low=1)
     learning_rate_schedule: str = _field(
         "constant",
@@ -457,16 +441,16 @@ for _name in ("table6_l6", "table6_l8_low", "table6_l8_high", "table6_large"):
 
 @register("cifar10_small")
 def cifar10_small():
-    """CIFAR-10 on a laptop's CPU: about .6 M parameters, 2,000 steps. Ours."""
+    """CIFAR-10 on a laptop's CPU: .34 M parameters, 2,000 steps in 16 minutes. Ours."""
     return ImageHparams(
-        encoder_layers=5, decoder_layers=5, encoder_width=48, decoder_width=48,
-        encoder_filter=96, decoder_filter=96,
-        encoder_attention=0, decoder_attention=0, num_heads=4, num_mixtures=10,
+        encoder_layers=2, decoder_layers=4, encoder_width=32, decoder_width=48,
+        encoder_filter=64, decoder_filter=96,
+        encoder_attention=0, decoder_attention=0, num_heads=4, num_mixtures=5,
         dropout=0.0, latent_channels=8, alpha_min=0.5, alpha_max=0.95,
         auxiliary_units=128, batch_size=16,
         learning_rate_schedule="warmup_cosine", learning_rate=2e-3,
         warmup_steps=100, decay_steps=2000, ema_decay=0.99,
-        train_steps=2000, eval_every=500, eval_steps=20,
+        train_steps=2000, eval_every=500, eval_steps=8,
     )  # fmt: skip
 
 

@@ -86,10 +86,11 @@ def bits(keys, shape):
 
 
 def uniform(keys, shape):
-    """Uniform on the open interval (0, 1): float32 `[B, *shape]`, 24 random bits."""
-    integers = ops.bitwise_right_shift(bits(keys, shape), _constant(8))
+    """Uniform on the open interval (0, 1): float32 `[B, *shape]`, 23 random bits."""
+    # 23, since an integer of 24 bits plus a half is no float32: it would round to 1.
+    integers = ops.bitwise_right_shift(bits(keys, shape), _constant(9))
     integers = ops.cast(ops.cast(integers, "int32"), "float32")
-    return (integers + 0.5) * np.float32(2.0**-24)
+    return (integers + 0.5) * np.float32(2.0**-23)
 
 
 def normal(keys, shape):

@@ -35,7 +35,8 @@ def main(experiment):
         warm_start_from=FLAGS.warm_start_from,
     )
     with runs.ImageRun(experiment, hparams, options) as run:
-        print(f"{run.training.name}: {len(run.training):,} images {run.training.note}")
+        for split in (run.training, run.held_out):
+            print(f"{split.name}: {len(split):,} images{_bracketed(split.note)}")
         print(f"Parameters: {run.model.count_params():,}")
         if FLAGS.schedule != "evaluate":
             step = run.train()
@@ -43,9 +44,12 @@ def main(experiment):
                 return
         if FLAGS.schedule != "train":
             found = run.evaluate()
-            note = f" ({found['note']})" if found["note"] else ""
             print(
                 f"Step {found['step']}, {found['num_examples']:,} images of "
-                f"{found['data']}{note}:"
+                f"{found['data']}{_bracketed(found['note'])}:"
             )
             print(runs.table(runs.summary(found)))
+
+
+def _bracketed(note):
+    return f" ({note})" if note else ""

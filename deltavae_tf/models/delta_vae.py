@@ -307,6 +307,24 @@ class DeltaVAE(keras.Model):
         """p(x | z): a distribution of batch shape `[B]`, teacher-forced on x."""
         return self._decode(z, x)
 
+    def reconstruct(self, x, temperature=1.0, seed=0):
+        """x' ~ p(x | z) with z ~ q(z | x), both from the noise of `seed`.
+
+        Args:
+          x: data as in a batch, `[B, ...]`.
+          temperature: float > 0, of the decoder.
+          seed: int.
+
+        Returns:
+          Array like x, int32 for images.
+        """
+        posterior = self.encode(x).distribution
+        eps = noise.normal(
+            _sample_keys(seed, 0, ops.shape(x)[0], _POSTERIOR), posterior.loc.shape[1:]
+        )
+        z = posterior.loc + posterior.scale * eps
+        return self._sample_data(z, len(x), temperature, seed)
+
     def sample_latents(self, n, prior="aux", temperature=1.0, seed=0, first=0):
         """Latents from a prior: float32 `[n, time steps, d]`.
 
@@ -337,13 +355,16 @@ class DeltaVAE(keras.Model):
         """
         if not n >= 1:
             raise ValueError(f"`n` must be at least 1. Received: {n}")
-        if not temperature > 0:
-            raise ValueError(f"`temperature` must be above 0. Received: {temperature}")
         z = None
         if self.encoder is not None:
             z = self.sample_latents(n, prior, temperature, seed, first)
+        return self._sample_data(z, n, temperature, seed, first)
+
+    def _sample_data(self, z, n, temperature, seed, first=0):
+        if not temperature > 0:
+            raise ValueError(f"`temperature` must be above 0. Received: {temperature}")
         if not hasattr(self.decoder, "sample"):
-            return self.decoder(z, None).sample(seed=seed)
+            return self.decoder(z, None).sample(seed=seed + first)
         if self._sample is None:
             self._sample = backend.compile(self.decoder.sample)
         temperature = ops.convert_to_tensor(temperature, dtype="float32")

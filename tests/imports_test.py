@@ -1,0 +1,70 @@
+"""Imports point one way, and some modules stay out of some places."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+ORDER = [
+    ("data",),
+    ("deltavae_tf.units", "deltavae_tf.backend"),
+    ("deltavae_tf.noise",),
+    ("deltavae_tf.distributions",),
+    ("deltavae_tf.layers",),
+    ("deltavae_tf.objectives",),
+    ("deltavae_tf.models",),
+    ("deltavae_tf.training",),
+    ("deltavae_tf.sampling", "deltavae_tf.evaluation"),
+    ("deltavae_tf.export",),
+    ("experiments",),
+]
+BACKEND_NEUTRAL = ("noise", "distributions", "layers", "objectives", "models")
+
+
+def modules():
+    for package in ("data", "deltavae_tf", "experiments"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            yield name.removesuffix(".__init__"), path
+
+
+def imported(path):
+    """Names imported anywhere in a file, by ast: nothing is run."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def place(name):
+    for i, prefixes in enumerate(ORDER):
+        if any(name == p or name.startswith(p + ".") for p in prefixes):
+            return i
+    return None
+
+
+@pytest.mark.parametrize("name, path", modules())
+def test_imports_point_left(name, path):
+    here = place(name)
+    if here is None:
+        assert name == "deltavae_tf"  # The package itself imports nothing.
+        assert not list(imported(path))
+        return
+    wrong = [other for other in imported(path) if (place(other) or 0) > here]
+    if name.startswith("deltavae_tf"):
+        wrong += [o for o in imported(path) if o.split(".")[0] in ("data", "experiments")]
+    if name.startswith("data"):
+        wrong += [o for o in imported(path) if o.split(".")[0] == "deltavae_tf"]
+    assert not wrong, f"{name} imports {wrong}"
+
+
+@pytest.mark.parametrize("name, path", modules())
+def test_who_may_import_what(name, path):
+    roots = {other.split(".")[0] for other in imported(path)}
+    if not name.startswith("experiments"):
+        assert not any(o.startswith("absl.flags") for o in imported(path)), name
+    if any(name.startswith(f"deltavae_tf.{part}") for part in BACKEND_NEUTRAL):
+        assert not roots & {"tensorflow", "jax", "tensorflow_probability"}, name
+    assert "tf_keras" not in roots

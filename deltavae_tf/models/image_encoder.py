@@ -18,8 +18,9 @@ class ImageEncoder(keras.layers.Layer):
     stack, cropped, turned back and averaged over its width. Non-causal: the same
     blueprint unmasked.
 
-    The head starts at 0, so training starts with `loc = 0` and `scale = initial_scale`:
-    with `AR1.optimal_scale()` that is exactly the committed rate.
+    Training starts with `scale = initial_scale` and a small `loc`: with
+    `AR1.optimal_scale()`, a little above the committed rate. (From `loc = 0` exactly,
+    the decoder learns that latents are noise before the encoder learns anything.)
 
     Args:
       latent_channels: int, d.
@@ -88,7 +89,7 @@ class ImageEncoder(keras.layers.Layer):
         )
         self.head = keras.layers.Dense(
             2 * latent_channels,
-            kernel_initializer="zeros",
+            kernel_initializer=_SmallLocZeroScale(),
             name="head",
             dtype="float32",
         )
@@ -134,6 +135,16 @@ class ImageEncoder(keras.layers.Layer):
             "num_levels": self.num_levels,
             "normalization": self.normalization,
         }
+
+
+class _SmallLocZeroScale(keras.initializers.Initializer):
+    """For a kernel `[C, 2 d]`: normal of stddev 0.1 / sqrt(C), then zeros."""
+
+    def __call__(self, shape, dtype=None):
+        inputs, outputs = shape
+        small = keras.initializers.RandomNormal(stddev=0.1 * inputs**-0.5)
+        loc = small((inputs, outputs // 2), dtype)
+        return ops.concatenate([loc, ops.zeros_like(loc)], axis=1)
 
 
 def check_image(x):

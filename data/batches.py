@@ -77,9 +77,7 @@ class Split:
             raise errors.DataError(f"`limit` must be at least 1. Received: {limit}")
         if limit >= len(self):
             return self
-        return self._part(
-            slice(limit), f"first {limit:,} of {len(self):,} images"
-        )
+        return self._part(slice(limit), f"first {limit:,} of {len(self):,} images")
 
     def hold_out(self, count):
         """Two splits: all but the last `count` examples, and those."""

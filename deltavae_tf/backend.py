@@ -66,13 +66,9 @@ def value_and_gradients(function, variables):
     with tf.GradientTape() as tape:
         value = function()
     gradients = tape.gradient(value, [v.value for v in variables])
-    missing = [
-        v.path for v, g in zip(variables, gradients, strict=True) if g is None
-    ]
+    missing = [v.path for v, g in zip(variables, gradients, strict=True) if g is None]
     if missing:
-        raise ValueError(
-            f"No gradient reaches {len(missing)} variables: {missing[:5]}"
-        )
+        raise ValueError(f"No gradient reaches {len(missing)} variables: {missing[:5]}")
     # Keras squares the duplicates of sparse gradients one by one; see CONTRIBUTING.md.
     gradients = [tf.convert_to_tensor(g) for g in gradients]
     if num_replicas() > 1:

@@ -471,14 +471,14 @@ def digits():
     """The embedded 8x8 digits, about a minute on a laptop: the demo. Ours."""
     return ImageHparams(
         problem="digits",
-        encoder_layers=4, decoder_layers=4, encoder_width=32, decoder_width=32,
+        encoder_layers=2, decoder_layers=4, encoder_width=32, decoder_width=32,
         encoder_filter=64, decoder_filter=64,
-        encoder_attention=0, decoder_attention=0, num_heads=4, num_mixtures=5,
-        dropout=0.0, latent_channels=8, alpha_min=0.5, alpha_max=0.95,
-        auxiliary_units=64, batch_size=64,
-        learning_rate_schedule="warmup_cosine", learning_rate=2e-3,
-        warmup_steps=100, decay_steps=1000, ema_decay=0.99,
-        train_steps=1000, eval_every=250,
+        encoder_attention=0, decoder_attention=2, num_heads=4, num_mixtures=5,
+        dropout=0.1, latent_channels=8, alpha_min=0.5, alpha_max=0.95,
+        auxiliary_units=64, batch_size=32,
+        learning_rate_schedule="warmup_cosine", learning_rate=3e-3,
+        warmup_steps=100, decay_steps=800, ema_decay=0.99,
+        train_steps=800, eval_every=400,
     )  # fmt: skip
 
 
@@ -488,8 +488,9 @@ def digits_tiny():
     return _based_on(
         "digits",
         encoder_layers=2, decoder_layers=2, encoder_width=8, decoder_width=8,
-        encoder_filter=16, decoder_filter=16, num_heads=2, num_mixtures=2,
-        latent_channels=2, auxiliary_units=8, batch_size=8, eval_batch_size=8,
+        encoder_filter=16, decoder_filter=16, decoder_attention=0,
+        num_heads=2, num_mixtures=2, dropout=0.0, latent_channels=2,
+        auxiliary_units=8, batch_size=8, eval_batch_size=8,
         warmup_steps=2, decay_steps=10, train_steps=10, eval_every=5, eval_steps=2,
     )  # fmt: skip
 

@@ -24,9 +24,7 @@ def main(experiment):
         tmp_dir=FLAGS.tmp_dir,
         download=FLAGS.generate_data,
         use_test_set=FLAGS.eval_use_test_set,
-        strategy=strategies.make(
-            FLAGS.use_tpu, FLAGS.cloud_tpu_name, FLAGS.worker_gpu
-        ),
+        strategy=strategies.make(FLAGS.use_tpu, FLAGS.cloud_tpu_name, FLAGS.worker_gpu),
         iterations_per_loop=FLAGS.iterations_per_loop,
         save_seconds=FLAGS.save_checkpoints_secs,
         keep_max=FLAGS.keep_checkpoint_max,

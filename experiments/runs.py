@@ -224,7 +224,8 @@ def load(path, use_average=True):
     )
     model = _model(hparams, held["random_seed"])
     manager = checkpoints.CheckpointManager(
-        os.path.join(path, "checkpoints"), checkpoints.fingerprint(hparams.architecture())
+        os.path.join(path, "checkpoints"),
+        checkpoints.fingerprint(hparams.architecture()),
     )
     sections = {"model": model.weights}
     found = manager.restore_latest(like=checkpoints.keyed(sections))

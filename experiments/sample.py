@@ -36,7 +36,9 @@ def main(_):
     if not FLAGS.output_dir:
         raise ValueError("--output_dir is needed: the folder of a trained run")
     if not _TEMPERATURE.value > 0:
-        raise ValueError(f"--temperature must be above 0. Received: {_TEMPERATURE.value}")
+        raise ValueError(
+            f"--temperature must be above 0. Received: {_TEMPERATURE.value}"
+        )
     model, hparams, step = runs.load(FLAGS.output_dir, not _RAW.value)
     parts = images.sample(
         model,

@@ -54,7 +54,9 @@ def test_imports_point_left(name, path):
         return
     wrong = [other for other in imported(path) if (place(other) or 0) > here]
     if name.startswith("deltavae_tf"):
-        wrong += [o for o in imported(path) if o.split(".")[0] in ("data", "experiments")]
+        wrong += [
+            o for o in imported(path) if o.split(".")[0] in ("data", "experiments")
+        ]
     if name.startswith("data"):
         wrong += [o for o in imported(path) if o.split(".")[0] == "deltavae_tf"]
     assert not wrong, f"{name} imports {wrong}"

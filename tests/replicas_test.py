@@ -35,7 +35,9 @@ np.savez(path + "/final.npz", **{k.replace("/", "_"): v for k, v in arrays.items
 
 def test_two_replicas_equal_one(tmp_path):
     processes = [
-        subprocess.Popen([sys.executable, "-c", _PROGRAM, str(n), str(tmp_path / str(n))])
+        subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(n), str(tmp_path / str(n))]
+        )
         for n in (1, 2)
     ]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
@@ -45,7 +47,8 @@ def test_two_replicas_equal_one(tmp_path):
         # Adam divides by small gradients: what is left is float32's own error.
         np.testing.assert_allclose(one[name], two[name], atol=2e-5, err_msg=name)
     rows = [
-        [json.loads(x) for x in open(tmp_path / str(n) / "metrics.jsonl")] for n in (1, 2)
+        [json.loads(x) for x in open(tmp_path / str(n) / "metrics.jsonl")]
+        for n in (1, 2)
     ]
     for row, other in zip(*rows, strict=True):
         for name in set(row) - {"steps_per_second"}:

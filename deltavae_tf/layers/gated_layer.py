@@ -113,7 +113,9 @@ class GatedLayer(keras.layers.Layer):
           The vertical stack's next row `[B, W, width]`; what the row gives to the
           horizontal stack, `[B, W, 2 * width]`; the cache with no pixel to the left.
         """
-        rows, seen = self.vertical_conv.step(self.vertical_norm(vertical), cache["rows"])
+        rows, seen = self.vertical_conv.step(
+            self.vertical_norm(vertical), cache["rows"]
+        )
         cache = {"rows": seen, "pixels": ops.zeros_like(cache["pixels"])}
         return gate(rows), self.across(rows), cache
 
@@ -140,4 +142,3 @@ def gate(inputs):
     """tanh(a) * sigmoid(b) of the two halves of the last axis."""
     a, b = ops.split(inputs, 2, axis=-1)
     return ops.tanh(a) * ops.sigmoid(b)
-

@@ -13,7 +13,7 @@ def sinusoid(length, channels, max_wavelength=10_000.0):
     """
     half = channels // 2
     exponent = np.arange(half) / max(half - 1, 1)
-    angles = np.arange(length)[:, None] * max_wavelength**-exponent[None]
+    angles = np.arange(length)[:, None] * max_wavelength ** -exponent[None]
     signal = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
     return np.pad(signal, ((0, 0), (0, channels - 2 * half))).astype(np.float32)
 

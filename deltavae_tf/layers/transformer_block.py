@@ -213,7 +213,9 @@ class TransformerBlock(keras.layers.Layer):
 
     def _feed_forward(self, h, keys):
         hidden = self.dropout(ops.relu(self.expand(h)), noise.fold(keys, 4))
-        return self.forward_norm(h + self.dropout(self.contract(hidden), noise.fold(keys, 5)))
+        return self.forward_norm(
+            h + self.dropout(self.contract(hidden), noise.fold(keys, 5))
+        )
 
     def _memory_mask(self):
         """bool `[H * W, n]`: pixel (r, c) looks at memory row j <= r."""
@@ -234,4 +236,3 @@ class TransformerBlock(keras.layers.Layer):
             "dropout_rate": self.dropout_rate,
             "normalization": self.normalization,
         }
-

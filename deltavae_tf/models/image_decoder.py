@@ -91,6 +91,8 @@ class ImageDecoder(keras.layers.Layer):
         )
 
     def build(self, z_shape=None, x_shape=None):
+        if len(x_shape) != 4:
+            raise ValueError(f"Images must be [B, H, W, C]. Received: {list(x_shape)}")
         _, height, width, channels = x_shape
         if channels not in (1, 3):
             raise ValueError(
@@ -111,7 +113,7 @@ class ImageDecoder(keras.layers.Layer):
         self.head.build((None, height, width, self.width))
 
     def call(self, z, x, keys=None):
-        image_encoder.check_image(x)
+        image_encoder.check_image(x, self.image_shape)
         h = self.stack(image_encoder.scale_pixels(x, self.num_levels), z, keys=keys)
         return self._distribution(h)
 

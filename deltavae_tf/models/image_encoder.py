@@ -95,13 +95,16 @@ class ImageEncoder(keras.layers.Layer):
         )
 
     def build(self, x_shape):
+        if len(x_shape) != 4:
+            raise ValueError(f"Images must be [B, H, W, C]. Received: {list(x_shape)}")
         _, height, width, channels = x_shape
+        self.image_shape = (height, width, channels)
         self.stack.build((None, height, width + int(self.anti_causal), channels))
         self.norm.build((None, height, self.width))
         self.head.build((None, height, self.width))
 
     def call(self, x):
-        check_image(x)
+        check_image(x, self.image_shape)
         image = scale_pixels(x, self.num_levels)
         if self.anti_causal:
             # The extra column's outputs know all of their row; cropping the first
@@ -147,13 +150,13 @@ class _SmallLocZeroScale(keras.initializers.Initializer):
         return ops.concatenate([loc, ops.zeros_like(loc)], axis=1)
 
 
-def check_image(x):
-    """Raises a ValueError unless `x` is an integer image batch `[B, H, W, C]`."""
+def check_image(x, image_shape):
+    """Raises a ValueError unless `x` is an integer batch of `image_shape` (H, W, C)."""
     dtype = keras.backend.standardize_dtype(x.dtype)
-    if "int" not in dtype or len(x.shape) != 4:
+    if "int" not in dtype or tuple(x.shape[1:]) != tuple(image_shape):
         raise ValueError(
-            "Images must be integers [B, H, W, C], 0 .. num_levels - 1. "
-            f"Received: {dtype} {tuple(x.shape)}"
+            f"Images must be integers [B, {', '.join(map(str, image_shape))}], "
+            f"0 .. num_levels - 1. Received: {dtype} {list(x.shape)}"
         )
 
 

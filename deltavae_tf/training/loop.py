@@ -166,7 +166,9 @@ def run(
         if interrupts.received and step not in state.manager.steps():
             state.save(step)
     if interrupts.received:
-        logging.warning("Stopped by %s after step %d; saved.", interrupts.received, step)
+        logging.warning(
+            "Stopped by %s after step %d; saved.", interrupts.received, step
+        )
     return step
 
 

@@ -118,7 +118,8 @@ def test_every_field_is_described():
 
 def test_overrides():
     h = registry.hparams(
-        "digits", " latent_channels=4, dropout=1e-1 ,use_latents=False,prior=ar1,clip_norm=2"
+        "digits",
+        " latent_channels=4, dropout=1e-1 ,use_latents=False,prior=ar1,clip_norm=2",
     )
     assert (h.latent_channels, h.dropout, h.use_latents) == (4, 0.1, False)
     assert type(h.clip_norm) is float

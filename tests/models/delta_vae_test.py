@@ -309,13 +309,13 @@ def test_weight_norm_starts_from_the_data():
 
 
 def test_the_train_step_compiles_whole_under_xla():
-    for overrides in ("", "dropout=0.1,decoder_attention=2,encoder_attention=2"):
-        model, batch = make(overrides), batch_of(8)
+    """With attention, cross-attention, dropout, LSTM and Adam: what a TPU asks."""
+    overrides = "dropout=0.1,decoder_attention=1,encoder_attention=1"
+    batch, logs = batch_of(8), []
+    for jit_compile in (False, True):
+        model = make(overrides)
         model.optimizer.build(model.trainable_variables)
-        plain = make(overrides)
-        plain.optimizer.build(plain.trainable_variables)
-        compiled = tf.function(model.train_step, jit_compile=True, autograph=False)
-        logs = compiled(batch)
-        expected = plain.train_step(batch)
-        for name, value in expected.items():
-            np.testing.assert_allclose(logs[name], value, rtol=1e-3)
+        step = tf.function(model.train_step, jit_compile=jit_compile, autograph=False)
+        logs.append(step(batch))
+    for name, value in logs[0].items():
+        np.testing.assert_allclose(logs[1][name], value, rtol=1e-3)

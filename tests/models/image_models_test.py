@@ -153,6 +153,19 @@ def test_float_images_are_refused(dtype):
         make_encoder()(np.zeros((2, H, W, 1), dtype))
 
 
+@pytest.mark.parametrize("shape", [(2, H, W + 1, 1), (2, H, W, 3)])
+def test_images_of_another_shape_are_refused(shape):
+    decoder, z, _ = make_decoder()
+    for call in (make_encoder(), lambda x: decoder(z, x)):
+        with pytest.raises(ValueError, match=r"\[B, 4, 5, 1\].*Received: uint8"):
+            call(np.zeros(shape, "uint8"))
+
+
+def test_images_without_channels_are_refused():
+    with pytest.raises(ValueError, match=r"\[B, H, W, C\].*Received: \[2, 4, 5\]"):
+        image_encoder.ImageEncoder(3, 2, 8, 16)(np.zeros((2, H, W), "uint8"))
+
+
 @pytest.mark.parametrize("cls", ["encoder", "decoder"])
 def test_config_round_trip(cls):
     layer = make_encoder() if cls == "encoder" else make_decoder()[0]

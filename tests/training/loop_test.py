@@ -117,7 +117,9 @@ def test_first_non_finite_step_is_named_and_nothing_is_lost(tmp_path, monkeypatc
         factor = tf.where(is_bad, np.nan, 1.0)
         return {**batch, "mask": batch["mask"] * tf.cast(factor, tf.float32)}
 
-    with pytest.raises(FloatingPointError, match="step 8 is not finite.*step 6 is kept"):
+    with pytest.raises(
+        FloatingPointError, match="step 8 is not finite.*step 6 is kept"
+    ):
         train(tmp_path / "run", poison=poison)
     found = os.listdir(tmp_path / "run" / "checkpoints")
     assert found == ["step-00000006.npz"]

@@ -1,0 +1,36 @@
+"""Samples in batches of one size, and their pictures."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deltavae_tf.sampling import images
+from experiments import build, hparams
+
+
+def test_any_count_in_batches_of_one_size():
+    model = build.image_model(hparams.hparams("digits_tiny"), (8, 8, 1), 17)
+    parts = list(images.sample(model, 5, seed=2, batch_size=2))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    whole = next(images.sample(model, 5, seed=2, batch_size=64))
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    with pytest.raises(ValueError, match="at least 1. Received: 0"):
+        next(images.sample(model, 0))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grid(channels):
+    tiles = np.stack([np.full((4, 6, channels), level) for level in (0, 2, 4)])
+    picture = images.grid(tiles, columns=2, num_levels=5, zoom=2)
+    assert picture.shape == (2 * (4 + 1 + 4), 2 * (6 + 1 + 6), 3)
+    assert picture.dtype == np.uint8
+    assert (picture[:8, :12] == 0).all()  # First tile.
+    assert (picture[:8, 14:] == 128).all()  # Second: 2 of 4 levels, rounded.
+    assert (picture[10:, :12] == 255).all()  # Third.
+    assert (picture[8:10] == 255).all()  # Gap.
+
+
+def test_write_png(tmp_path):
+    picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    images.write_png(tmp_path / "a.png", picture)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), picture)

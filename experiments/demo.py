@@ -48,6 +48,7 @@ def main(_):
             use_test_set=True,
             iterations_per_loop=10,
             log_every=50,
+            write_samples=False,
         )
         hparams = registry.hparams(hparams_set, flags.FLAGS.hparams)
         with runs.ImageRun("digits", hparams, options) as run:

@@ -39,6 +39,7 @@ class Options:
     keep_max: int = 20
     jit_compile: bool = False
     progress: bool = True
+    write_samples: bool = True  # With each evaluation; compiling takes seconds.
     flags_text: str = ""
     warm_start_from: str | None = None
 
@@ -131,7 +132,7 @@ class ImageRun:
             self.folder,
             settings,
             evaluate=lambda step: self._evaluate(self.hparams.eval_steps),
-            sample=self._write_samples,
+            sample=self._write_samples if self.options.write_samples else None,
             strategy=self.strategy,
         )
 

@@ -65,7 +65,7 @@ def test_uniform_is_uniform_and_inside_the_open_interval():
 
 @pytest.mark.parametrize("word", [0, 0xFF, 0xFFFFFFFF, 0xFFFFFEFF])
 def test_extreme_words_give_finite_numbers(word, monkeypatch):
-    """One word in 2^24 rounded to u = 1, and a CIFAR-10 run died of it at step 1,565."""
+    """One word in 2^24 rounded to u = 1; a CIFAR-10 run died of it at step 1,565."""
     words = ops.convert_to_tensor(np.full((1, 3), word, np.uint32), dtype="uint32")
     monkeypatch.setattr(noise, "bits", lambda keys, shape: words)
     u = ops.convert_to_numpy(noise.uniform(None, (3,)))

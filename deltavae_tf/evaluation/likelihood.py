@@ -5,7 +5,6 @@ from keras import ops
 
 from deltavae_tf import backend, units
 
-
 _TERMS = ("distortion", "rate", "rate_aux")
 
 

@@ -70,7 +70,7 @@ class KernelAndBias(keras.layers.Layer):
         return ops.cast(direction, self.compute_dtype)
 
     def apply_to(self, inputs, linear_map):
-        """`linear_map(inputs, kernel) + bias`, where `linear_map` is a conv or matmul."""
+        """`linear_map(inputs, kernel) + bias`, for a convolution or a product."""
         outputs = linear_map(inputs, self.kernel())
         if self.normalization == "weight" and KernelAndBias.initializing:
             outputs = self._start_from(outputs)

@@ -291,7 +291,7 @@ class DeltaVAE(keras.Model):
     # What users do with a trained model.
 
     def encode(self, x):
-        """q(z | x): a `tfd.Independent(tfd.Normal)` over `[n, d]`, batch shape `[B]`."""
+        """q(z | x): `tfd.Independent(tfd.Normal)` over `[n, d]`, batch shape `[B]`."""
         if self.encoder is None:
             raise ValueError("The autoregressive baseline has no latents to encode to.")
         loc, scale = self.encoder(x)

@@ -1,4 +1,4 @@
-"""The training loop: steps, evaluations, checkpoints, logs; resumes to the same bits."""
+"""The training loop: steps, evaluations, checkpoints, logs; resumes exactly."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""The loop: resumes to the same bits, stops on the first non-number, saves on SIGTERM."""
+"""The loop: resumes exactly, stops on the first non-number, saves on SIGTERM."""
 
 import os
 import signal

@@ -214,3 +214,15 @@ def test_empty_split_and_bad_limit():
         make_split(0)
     with pytest.raises(data.DataError, match="`limit` must be at least 1. Received: 0"):
         batches.evaluation_batches(make_split(), 4, limit=0)
+
+
+def test_hold_out_divides_the_split():
+    split = make_split()
+    kept, held = split.hold_out(4)
+    assert (len(kept), len(held)) == (7, 4)
+    np.testing.assert_array_equal(np.concatenate([kept.index, held.index]), split.index)
+    np.testing.assert_array_equal(held.image, split.image[-4:])
+    assert held.note == "the last 4 training images"
+    for count in (0, len(split)):
+        with pytest.raises(data.DataError, match="`count` must be in"):
+            split.hold_out(count)

@@ -1,0 +1,120 @@
+"""A run from hyper-parameters to a folder, and back."""
+
+import numpy as np
+import pytest
+
+from data import batches, digits
+from deltavae_tf.evaluation import likelihood
+from deltavae_tf.training import checkpoints
+from experiments import hparams, record, runs
+
+
+def run_in(path, overrides="", train=True, **options):
+    chosen = hparams.hparams("digits_tiny", overrides)
+    arguments = {"progress": False, "write_samples": False, **options}
+    arguments = runs.Options(output_dir=str(path), **arguments)
+    with runs.ImageRun("digits", chosen, arguments) as run:
+        if train:
+            run.train()
+        return run, run.evaluate()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run"
+    return path, *run_in(path, use_test_set=True)
+
+
+@pytest.mark.parametrize("use_average", [True, False])
+def test_load_gives_the_model_that_was_evaluated(trained, use_average):
+    path, run, found = trained
+    model, chosen, step = runs.load(str(path), use_average)
+    assert (chosen, step) == (run.hparams, 10)
+    data = batches.evaluation_batches(digits.load("test"), 64)
+    again = likelihood.Evaluator(model)(data, 64)
+    prefix = "ema_" if use_average else ""
+    for name, value in again.items():
+        np.testing.assert_allclose(found[prefix + name], value, rtol=1e-5)
+
+
+def test_evaluation_is_of_the_whole_test_split(trained):
+    _, _, found = trained
+    assert (found["data"], found["num_examples"]) == ("digits/test", 297)
+    assert found["rate_nats"] >= found["committed_rate_nats"] > 0
+    assert found["ema_nelbo_bpd"] != found["nelbo_bpd"]
+
+
+def test_without_the_test_set_training_images_are_held_out(tmp_path):
+    run, found = run_in(tmp_path / "run", "train_steps=1")
+    assert (len(run.training), len(run.held_out)) == (1300, 200)
+    assert found["data"] == "digits/train" and "last 200" in found["note"]
+    assert not set(run.training.index) & set(run.held_out.index)
+
+
+def test_warm_start_takes_weights_only(trained, tmp_path):
+    path, before, _ = trained
+    run, _ = run_in(
+        tmp_path / "run",
+        "train_steps=1,learning_rate=1e-9",
+        use_test_set=True,
+        warm_start_from=str(path),
+    )
+    assert int(run.model.steps) == 1
+    pairs = zip(
+        run.model.trainable_variables, before.model.trainable_variables, strict=True
+    )
+    for one, other in pairs:
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"overrides": "decoder_width=16"}, "decoder_width=16, the folder holds 8"),
+        ({"seed": 1}, "random_seed=1, the folder holds 0"),
+        ({"use_test_set": False}, "eval_use_test_set=False"),
+    ],
+)
+def test_another_run_is_refused(trained, change, message):
+    path, _, _ = trained
+    with pytest.raises(ValueError, match=message):
+        run_in(path, **{"use_test_set": True, **change})
+
+
+def test_more_steps_are_not_another_run(trained):
+    path, _, _ = trained
+    chosen = hparams.hparams("digits_tiny", "train_steps=12")
+    options = runs.Options(output_dir=str(path), use_test_set=True, progress=False)
+    with runs.ImageRun("digits", chosen, options) as run:
+        assert run.train() == 12
+
+
+def test_nothing_to_evaluate_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no checkpoint to evaluate"):
+        run_in(tmp_path / "run", train=False)
+    with pytest.raises(ValueError, match="has no checkpoint"):
+        runs.load(str(tmp_path / "run"))
+
+
+def test_a_foreign_checkpoint_is_refused(trained, tmp_path):
+    path, _, _ = trained
+    with pytest.raises(checkpoints.CheckpointError, match="does not fit"):
+        run_in(tmp_path / "run", "decoder_layers=3", warm_start_from=str(path))
+
+
+def test_record(trained):
+    path, run, found = trained
+    kept = record.collect(str(path), hardware="a laptop")
+    assert kept["hparams"]["decoder_width"] == run.hparams.decoder_width
+    assert kept["evaluation"]["nelbo_bpd"] > 0 and kept["hardware"] == "a laptop"
+    assert kept["training_hours"] > 0 and kept["curve"][-1]["step"] >= 10
+
+
+def test_table():
+    rows = [{"model": "a", "x": 1.0}, {"model": "bcd", "x": float("nan")}]
+    assert runs.table(rows).splitlines() == [
+        "model      x",
+        "------------",
+        "a      1.000",
+        "bcd        -",
+    ]

@@ -18,6 +18,8 @@ from tests import testing
 
 B, H, W, C = 3, 4, 5, 6
 NOT_LAYERS_OF_THEIR_OWN = (delta_vae.DeltaVAE, weight_norm.KernelAndBias)
+# XLA takes half a minute for their noise; Dropout and noise_test.py have it there.
+WITHOUT_KEYS_UNDER_XLA = ("GatedStack", "ImageDecoder", "TransformerBlock")
 FLOAT32_OUTPUTS = ("ImageEncoder", "ImageDecoder", "LSTMPrior")
 
 
@@ -50,13 +52,13 @@ LAYERS = {
         lambda: (values(B, H, W, C),),
     ),
     "ImageDecoder": (
-        {"num_layers": 2, "width": 8, "filter_size": 7, "num_attention": 2}
+        {"num_layers": 1, "width": 8, "filter_size": 7, "num_attention": 1}
         | {"num_heads": 2, "num_mixtures": 3, "num_levels": 17, "dropout_rate": 0.2},
         lambda: (values(B, H, 4), image(num_levels=17), testing.keys(B)),
     ),
     "ImageEncoder": (
-        {"latent_channels": 2, "num_layers": 2, "width": 8, "filter_size": 7}
-        | {"num_attention": 2, "initial_scale": [[0.5, 0.7]] * H},
+        {"latent_channels": 2, "num_layers": 1, "width": 8, "filter_size": 7}
+        | {"num_attention": 1, "initial_scale": [[0.5, 0.7]] * H},
         lambda: (image(),),
     ),
     "Linear": (
@@ -208,9 +210,11 @@ def test_config_round_trip(name):
 @every_layer
 def test_eager_graph_and_xla_agree(name):
     layer, inputs = make(name)
-    eager = tensors(layer(*inputs))
     inputs = [tf.convert_to_tensor(x) for x in inputs]
     for jit_compile in (False, True):
+        if jit_compile and name in WITHOUT_KEYS_UNDER_XLA:
+            inputs = inputs[:-1]
+        eager = tensors(layer(*inputs))
         function = tf.function(
             lambda *args: tensors(layer(*args)), jit_compile=jit_compile
         )
@@ -248,7 +252,7 @@ def test_dtype_policy(name, policy):
         ]
         for y, z in zip(outputs, expected, strict=True):
             difference = ops.convert_to_numpy(ops.cast(y, "float32")) - z
-            assert np.sqrt(np.mean(difference**2)) < 0.05 * np.std(z) + 1e-3
+            assert np.sqrt(np.mean(difference**2)) < 0.1 * np.std(z) + 1e-3
 
 
 @every_layer

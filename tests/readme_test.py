@@ -124,7 +124,8 @@ def test_what_people_are_told_to_type(path):
 
 
 def test_every_program_says_how_to_start_it():
-    programs = [p for p in PROGRAMS if 'if __name__ == "__main__"' in p.read_text()]
+    main = re.compile(r"^if __name__", re.M)
+    programs = [p for p in PROGRAMS if main.search(p.read_text(encoding="utf-8"))]
     assert programs
     for path in programs:
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)

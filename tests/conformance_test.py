@@ -71,8 +71,10 @@ LAYERS = {
     ),
     "MultiHeadAttention": (
         {"num_heads": 2, "width": C, "dropout_rate": 0.2},
-        lambda: (values(B, 5, C), values(B, 7, C), values(B, 7, 4))
-        + (np.tri(5, 7, dtype=bool), testing.keys(B)),
+        lambda: (
+            (values(B, 5, C), values(B, 7, C), values(B, 7, 4))
+            + (np.tri(5, 7, dtype=bool), testing.keys(B))
+        ),
     ),
     "TransformerBlock": (
         {"num_heads": 2, "filter_size": 7, "cross_attention": True}
@@ -247,9 +249,7 @@ def test_dtype_policy(name, policy):
     assert {keras.backend.standardize_dtype(y.dtype) for y in outputs} == {dtype}
     assert {v.dtype for v in layer.weights} <= {"float32"}
     if policy == "mixed_bfloat16":
-        expected = [
-            ops.convert_to_numpy(y) for y in tensors(make(name)[0](*inputs))
-        ]
+        expected = [ops.convert_to_numpy(y) for y in tensors(make(name)[0](*inputs))]
         for y, z in zip(outputs, expected, strict=True):
             difference = ops.convert_to_numpy(ops.cast(y, "float32")) - z
             assert np.sqrt(np.mean(difference**2)) < 0.1 * np.std(z) + 1e-3

@@ -29,7 +29,9 @@ def text_of(path):
 def code_of(text):
     """Fenced blocks and code spans of Markdown."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
-    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    spans = re.findall(
+        r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    )
     return "\n".join(blocks + spans)
 
 

@@ -27,9 +27,11 @@ TERMS = (
 # Starting TensorFlow takes longer than any of these commands: one process runs them
 # all, each as its binary would, and catches what goes to the descriptors 1 and 2.
 COMMANDS = """
-import contextlib, importlib, json, os, runpy, sys, tempfile
+import contextlib, json, os, runpy, sys, tempfile
 from absl.testing import flagsaver
-from experiments import flags
+from experiments import flags, record, sample
+
+mains = {"experiments.sample": sample.main, "experiments.record": record.main}
 
 @contextlib.contextmanager
 def caught(descriptor, found):
@@ -56,7 +58,7 @@ for module, *arguments in json.load(sys.stdin):
             elif module == "remove":
                 os.remove(arguments[0])
             else:
-                flags.run(importlib.import_module(module).main)
+                flags.run(mains[module])
         except SystemExit as error:
             status = error.code or 0
     flagsaver.restore_flag_values(saved)
@@ -178,7 +180,9 @@ def test_the_same_command_again_does_nothing(run, commands):
     assert commands["again"]["status"] == 0
     now = contents(folder)
     for name, value in before.items():
-        if name.startswith(("checkpoints/", "metrics", "hparams", "evaluation", "flags")):
+        if name.startswith(
+            ("checkpoints/", "metrics", "hparams", "evaluation", "flags")
+        ):
             assert now[name] == value, name
     assert sum(name.startswith("checkpoints/") for name in now) == len(STEPS)
 

@@ -1,4 +1,4 @@
-"""What every public layer and distribution has to do; a class without an example fails."""
+"""What every public layer and distribution does; one without an example here fails."""
 
 import importlib
 import inspect

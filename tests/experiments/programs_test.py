@@ -79,6 +79,16 @@ def start(*arguments, **kwargs):
     )
 
 
+def finish(process, text=None):
+    """(stdout, stderr) of a process that has to end with status 0."""
+    try:
+        stdout, stderr = process.communicate(text, timeout=900)
+    finally:
+        process.kill()  # Nothing, if it has ended.
+    assert process.returncode == 0, stderr[-2000:]
+    return stdout, stderr
+
+
 def contents(folder):
     """{path: hash} of all files below."""
     return {
@@ -93,8 +103,7 @@ def run(tmp_path_factory):
     """The folder of a finished run and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "straight"
     process = start("-m", "experiments.digits", *RUN, f"--output_dir={folder}")
-    stdout, stderr = process.communicate(timeout=500)
-    assert process.returncode == 0, stderr[-2000:]
+    stdout, _ = finish(process)
     return folder, stdout, contents(folder)
 
 
@@ -125,9 +134,7 @@ def commands(run):
         + [f"--decode_to_file={nothing}/record.json"],
     }
     process = start("-c", COMMANDS)
-    text = json.dumps(list(lines.values()))
-    stdout, stderr = process.communicate(text, timeout=500)
-    assert process.returncode == 0, stderr[-2000:]
+    stdout, _ = finish(process, json.dumps(list(lines.values())))
     return dict(zip(lines, json.loads(stdout.splitlines()[-1]), strict=True))
 
 
@@ -263,16 +270,16 @@ def test_killed_runs_end_with_the_same_bits(run, tmp_path):
     for _ in range(3):
         before = newest()
         process = start(*command)
-        while newest() == before and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(random.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        try:
+            while newest() == before and process.poll() is None:
+                time.sleep(0.01)
+            time.sleep(random.uniform(0, 0.3))
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
         assert process.returncode == -signal.SIGKILL, "it was finished before the kill"
         reached.append(int(newest().stem.split("-")[1]))
-    process = start(*command)
-    _, stderr = process.communicate(timeout=500)
-    assert process.returncode == 0, (reached, stderr[-2000:])
+    finish(start(*command))
     print("killed with checkpoints of steps", reached)
 
     last = "checkpoints/step-00000060.npz"

@@ -1,0 +1,295 @@
+"""What every public layer and distribution does; one without an example here fails."""
+
+import importlib
+import inspect
+import pkgutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from deltavae_tf import backend, distributions, layers, models
+from deltavae_tf.layers import weight_norm
+from deltavae_tf.models import delta_vae
+from deltavae_tf.training import checkpoints
+from tests import testing
+
+B, H, W, C = 3, 4, 5, 6
+NOT_LAYERS_OF_THEIR_OWN = (delta_vae.DeltaVAE, weight_norm.KernelAndBias)
+# XLA takes half a minute for their noise; Dropout and noise_test.py have it there.
+WITHOUT_KEYS_UNDER_XLA = ("GatedStack", "ImageDecoder", "TransformerBlock")
+FLOAT32_OUTPUTS = ("ImageEncoder", "ImageDecoder", "LSTMPrior")
+
+
+def values(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def image(channels=3, num_levels=256):
+    rng = np.random.default_rng(1)
+    return rng.integers(0, num_levels, (B, H, W, channels)).astype("uint8")
+
+
+# Arguments of the constructor, and of the call.
+LAYERS = {
+    "Dropout": (
+        {"rate": 0.3},
+        lambda: (values(B, H, C), testing.keys(B)),
+    ),
+    "GatedLayer": (
+        {"width": C, "kernel_size": 5, "dropout_rate": 0.2, "normalization": "weight"},
+        lambda: (values(B, H, W, C), values(B, H, W, C, seed=1), testing.keys(B)),
+    ),
+    "GatedStack": (
+        {"num_layers": 2, "width": C, "filter_size": 7, "num_attention": 2}
+        | {"num_heads": 3, "cross_attention": True, "dropout_rate": 0.2},
+        lambda: (values(B, H, W, 2), values(B, H, 4), testing.keys(B)),
+    ),
+    "HorizontalConv2D": (
+        {"filters": 4, "kernel_size": 5, "normalization": "weight"},
+        lambda: (values(B, H, W, C),),
+    ),
+    "ImageDecoder": (
+        {"num_layers": 1, "width": 8, "filter_size": 7, "num_attention": 1}
+        | {"num_heads": 2, "num_mixtures": 3, "num_levels": 17, "dropout_rate": 0.2},
+        lambda: (values(B, H, 4), image(num_levels=17), testing.keys(B)),
+    ),
+    "ImageEncoder": (
+        {"latent_channels": 2, "num_layers": 1, "width": 8, "filter_size": 7}
+        | {"num_attention": 1, "initial_scale": [[0.5, 0.7]] * H},
+        lambda: (image(),),
+    ),
+    "Linear": (
+        {"units": 4, "normalization": "weight"},
+        lambda: (values(B, H, C),),
+    ),
+    "LSTMPrior": (
+        {"units": 7, "latent_channels": 2},
+        lambda: (values(B, H, 2),),
+    ),
+    "MultiHeadAttention": (
+        {"num_heads": 2, "width": C, "dropout_rate": 0.2},
+        lambda: (
+            (values(B, 5, C), values(B, 7, C), values(B, 7, 4))
+            + (np.tri(5, 7, dtype=bool), testing.keys(B))
+        ),
+    ),
+    "TransformerBlock": (
+        {"num_heads": 2, "filter_size": 7, "cross_attention": True}
+        | {"dropout_rate": 0.2},
+        lambda: (values(B, H, W, C), values(B, H, 2), testing.keys(B)),
+    ),
+    "VerticalConv2D": (
+        {"filters": 4, "kernel_size": 5, "bias_initializer": "ones"},
+        lambda: (values(B, H, W, C),),
+    ),
+}
+
+# The distribution, a value of it, and the dtype of its samples.
+DISTRIBUTIONS = {
+    "AR1": lambda: (
+        distributions.AR1([0.3, 0.9], H),
+        values(B, H, 2),
+        "float32",
+    ),
+    "DeltaNormal": lambda: (
+        distributions.DeltaNormal(values(B, 2), values(B, 2, seed=1), rate=0.2),
+        values(B, 2, seed=2),
+        "float32",
+    ),
+    "DiscretizedLogisticMixture": lambda: (
+        distributions.DiscretizedLogisticMixture(
+            values(B, H, W, 2),
+            *(values(B, H, W, 3, 2, seed=i) for i in range(3)),
+        ),
+        image().astype("int32"),
+        "int32",
+    ),
+}
+
+
+def public_classes(package, base):
+    """Subclasses of `base` that are defined in a module of `package`, by name."""
+    found = {}
+    for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        module = importlib.import_module(info.name)
+        for name, value in vars(module).items():
+            if inspect.isclass(value) and issubclass(value, base):
+                if value.__module__ == info.name and not name.startswith("_"):
+                    found[name] = value
+    return found
+
+
+PUBLIC_LAYERS = {
+    name: value
+    for package in (layers, models)
+    for name, value in public_classes(package, keras.layers.Layer).items()
+    if value not in NOT_LAYERS_OF_THEIR_OWN
+}
+PUBLIC_DISTRIBUTIONS = public_classes(distributions, backend.tfd.Distribution)
+every_layer = pytest.mark.parametrize("name", sorted(PUBLIC_LAYERS))
+every_distribution = pytest.mark.parametrize("name", sorted(PUBLIC_DISTRIBUTIONS))
+
+
+def test_introspection_finds_them():
+    assert {"Dropout", "ImageDecoder"} <= set(PUBLIC_LAYERS)
+    assert "AR1" in PUBLIC_DISTRIBUTIONS
+    assert not set(LAYERS) - set(PUBLIC_LAYERS), "examples of classes that are gone"
+    assert not set(DISTRIBUTIONS) - set(PUBLIC_DISTRIBUTIONS)
+
+
+def make(name, dtype="float32", random=True):
+    """A built layer, by default with random weights, and its inputs."""
+    if name not in LAYERS:
+        pytest.fail(f"{name} is public: give it an entry in {__name__}.LAYERS")
+    arguments, inputs = LAYERS[name]
+    keras.utils.set_random_seed(0)
+    layer = PUBLIC_LAYERS[name](**arguments, dtype=dtype)
+    inputs = inputs()
+    layer(*inputs)
+    if random:
+        testing.randomize(layer)
+    return layer, inputs
+
+
+def tensors(outputs):
+    """A layer's outputs as a list of tensors, a distribution by its parameters."""
+    if isinstance(outputs, distributions.DiscretizedLogisticMixture):
+        outputs = [
+            outputs.logits,
+            outputs.loc,
+            outputs.log_scale,
+            outputs.coefficients,
+        ]
+    return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+
+
+def assert_close(found, expected, atol=0.0, rtol=0.0):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        a, b = (ops.convert_to_numpy(ops.cast(x, "float32")) for x in (a, b))
+        assert np.isfinite(a).all()
+        np.testing.assert_allclose(a, b, atol=atol, rtol=rtol)
+
+
+def variables_by_hand(root):
+    """The keras.Variables that can be reached from a layer: no tracking of Keras."""
+    found, seen, todo = {}, set(), [root]
+    while todo:
+        value = todo.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, keras.Variable):
+            found[id(value)] = value
+        elif isinstance(value, (list, tuple)):
+            todo += value
+        elif isinstance(value, dict):
+            todo += value.values()
+        elif isinstance(value, keras.layers.Layer):
+            todo += vars(value).values()
+    return found.values()
+
+
+@every_layer
+def test_config_round_trip(name):
+    layer, inputs = make(name)
+    config = keras.saving.serialize_keras_object(layer)
+    again = keras.saving.deserialize_keras_object(config)
+    assert type(again) is type(layer)
+    assert keras.saving.serialize_keras_object(again)["config"] == config["config"]
+    arguments = set(inspect.signature(type(layer)).parameters) - {"kwargs"}
+    assert arguments <= set(config["config"])
+    again(*inputs)
+    assert [v.shape for v in again.weights] == [v.shape for v in layer.weights]
+    for new, old in zip(again.weights, layer.weights, strict=True):
+        new.assign(old)
+    assert_close(tensors(again(*inputs)), tensors(layer(*inputs)))
+
+
+@every_layer
+def test_eager_graph_and_xla_agree(name):
+    layer, inputs = make(name)
+    inputs = [tf.convert_to_tensor(x) for x in inputs]
+    for jit_compile in (False, True):
+        if jit_compile and name in WITHOUT_KEYS_UNDER_XLA:
+            inputs = inputs[:-1]
+        eager = tensors(layer(*inputs))
+        function = tf.function(
+            lambda *args: tensors(layer(*args)), jit_compile=jit_compile
+        )
+        assert_close(function(*inputs), eager, atol=1e-4, rtol=1e-4)
+
+
+@every_layer
+def test_gradient_reaches_every_variable(name):
+    layer, inputs = make(name)
+    with tf.GradientTape() as tape:
+        outputs = tensors(layer(*inputs))
+        loss = sum(
+            tf.reduce_sum(y * values(*y.shape, seed=i)) for i, y in enumerate(outputs)
+        )
+    variables = layer.trainable_variables
+    gradients = tape.gradient(loss, [v.value for v in variables])
+    for variable, gradient in zip(variables, gradients, strict=True):
+        assert gradient is not None, variable.path
+        # Softmax does not see what is added to all keys alike.
+        if not variable.path.endswith("key/weights/bias"):
+            assert np.abs(gradient.numpy()).max() > 1e-4, variable.path
+
+
+@every_layer
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_dtype_policy(name, policy):
+    layer, inputs = make(name, policy)
+    dtype = "float32" if name in FLOAT32_OUTPUTS else layer.compute_dtype
+    outputs = tensors(layer(*inputs))
+    assert {keras.backend.standardize_dtype(y.dtype) for y in outputs} == {dtype}
+    assert {v.dtype for v in layer.weights} <= {"float32"}
+    if policy == "mixed_bfloat16":
+        expected = [ops.convert_to_numpy(y) for y in tensors(make(name)[0](*inputs))]
+        for y, z in zip(outputs, expected, strict=True):
+            difference = ops.convert_to_numpy(ops.cast(y, "float32")) - z
+            assert np.sqrt(np.mean(difference**2)) < 0.1 * np.std(z) + 1e-3
+
+
+@every_layer
+def test_every_variable_is_saved_and_restored(name):
+    layer, inputs = make(name)
+    sections = {"layer": layer.weights}
+    arrays = checkpoints.variables_to_arrays(sections)
+    by_hand = [v for v in variables_by_hand(layer) if "seed" not in v.path]
+    assert {id(v) for v in layer.weights} == {id(v) for v in by_hand}
+    assert len(arrays) == len(by_hand)
+    before = tensors(layer(*inputs))
+    testing.randomize(layer, seed=1)
+    if arrays:
+        with pytest.raises(AssertionError):
+            assert_close(tensors(layer(*inputs)), before)
+    checkpoints.assign_arrays(sections, arrays)
+    assert_close(tensors(layer(*inputs)), before)
+
+
+@every_distribution
+def test_distribution(name):
+    if name not in DISTRIBUTIONS:
+        pytest.fail(f"{name} is public: give it an entry in {__name__}.DISTRIBUTIONS")
+    distribution, value, dtype = DISTRIBUTIONS[name]()
+    log_prob = distribution.log_prob(value)
+    assert log_prob.dtype == "float32" and log_prob.shape[0] == B
+
+    @tf.function(jit_compile=True)
+    def compiled(x):
+        return DISTRIBUTIONS[name]()[0].log_prob(x)
+
+    xla = compiled(tf.convert_to_tensor(value))
+    assert_close([xla], [log_prob], atol=1e-4, rtol=1e-5)
+
+    shape = tuple(distribution.batch_shape) + tuple(distribution.event_shape)
+    samples = distribution.sample(2, seed=(1, 2))
+    assert tuple(samples.shape) == (2, *shape)
+    assert samples.dtype == dtype
+    assert np.isfinite(distribution.log_prob(samples).numpy()).all()
+    assert (samples[0].numpy() != samples[1].numpy()).any()

@@ -1,0 +1,295 @@
+"""What a user types, on the digits: whole runs, killed runs, and one-line errors."""
+
+import hashlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deltavae_tf.training import checkpoints, run_folder
+
+ROOT = pathlib.Path(__file__).parents[2]
+RUN = ["--hparams_set=digits_tiny", "--train_steps=60", "--local_eval_frequency=5"]
+STEPS = list(range(5, 61, 5))
+TERMS = (
+    "distortion_nats rate_nats rate_aux_nats committed_rate_nats "
+    "nelbo_bpd nelbo_aux_bpd rate_bpd rate_aux_bpd"
+).split()
+
+# Starting TensorFlow takes longer than any of these commands: one process runs them
+# all, each as its binary would, and catches what goes to the descriptors 1 and 2.
+COMMANDS = """
+import contextlib, json, os, runpy, sys, tempfile
+from absl.testing import flagsaver
+from experiments import flags, record, sample
+from tests.experiments import programs_test
+
+mains = {"experiments.sample": sample.main, "experiments.record": record.main}
+
+@contextlib.contextmanager
+def caught(descriptor, found):
+    with tempfile.TemporaryFile("w+") as file:
+        before = os.dup(descriptor)
+        os.dup2(file.fileno(), descriptor)
+        try:
+            yield
+        finally:
+            {1: sys.stdout, 2: sys.stderr}[descriptor].flush()
+            os.dup2(before, descriptor)
+            file.seek(0)
+            found.append(file.read())
+
+results = []
+folder, lines = json.load(sys.stdin)
+for module, *arguments in lines:
+    print(module, *arguments, file=sys.stderr, flush=True)
+    saved, sys.argv, texts, status = flagsaver.save_flag_values(), [module], [], None
+    sys.argv += arguments
+    with caught(1, texts), caught(2, texts):
+        try:
+            if module == "experiments.digits":
+                runpy.run_module(module, run_name="__main__")
+            elif module == "remove":
+                os.remove(arguments[0])
+            else:
+                flags.run(mains[module])
+        except SystemExit as error:
+            status = error.code or 0
+    flagsaver.restore_flag_values(saved)
+    results.append({"status": status, "stderr": texts[0], "stdout": texts[1]})
+    results[-1]["files"] = programs_test.contents(folder)
+print(json.dumps(results))
+"""
+
+
+def start(*arguments, **kwargs):
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
+
+
+def finish(process, text=None):
+    """(stdout, stderr) of a process that has to end with status 0."""
+    try:
+        stdout, stderr = process.communicate(text, timeout=900)
+    finally:
+        process.kill()  # Nothing, if it has ended.
+    assert process.returncode == 0, stderr[-2000:]
+    return stdout, stderr
+
+
+def contents(folder):
+    """{path: hash} of all files below."""
+    folder = pathlib.Path(folder)
+    return {
+        str(path.relative_to(folder)): hashlib.md5(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a finished run and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "straight"
+    process = start("-m", "experiments.digits", *RUN, f"--output_dir={folder}")
+    stdout, _ = finish(process)
+    return folder, stdout, contents(folder)
+
+
+@pytest.fixture(scope="module")
+def commands(run):
+    """What a list of commands on the finished run did, by name."""
+    folder, _, _ = run
+    output = f"--output_dir={folder}"
+    sample = ["experiments.sample", output, "--random_seed=3"]
+    nothing = folder.parent / "nothing"
+    nothing.mkdir()
+    lines = {
+        "again": ["experiments.digits", *RUN, output],
+        "remove": ["remove", str(folder / "evaluation.json")],
+        "evaluate": ["experiments.digits", *RUN, output, "--schedule=evaluate"],
+        "other": ["experiments.digits", "--hparams_set=digits", output],
+        "no output_dir": ["experiments.digits", *RUN],
+        "hparams_set": ["experiments.digits", "--hparams_set=digits_tny", output],
+        "hparams": ["experiments.digits", *RUN, "--hparams=dropuot=0.1", output],
+        "sample": [*sample, "--count=5"],
+        "fewer": [*sample, "--count=3", f"--decode_to_file={folder}/fewer"],
+        "flag": [*sample, "--temprature=0.5"],
+        "temperature": [*sample, "--temperature=0"],
+        "no run": ["experiments.sample", f"--output_dir={nothing}"],
+        "record": ["experiments.record", output]
+        + [f"--decode_to_file={folder.parent}/record.json", "--hardware=a toaster"],
+        "no record": ["experiments.record", f"--output_dir={nothing}"]
+        + [f"--decode_to_file={nothing}/record.json"],
+    }
+    process = start("-c", COMMANDS)
+    stdout, _ = finish(process, json.dumps([str(folder), list(lines.values())]))
+    return dict(zip(lines, json.loads(stdout.splitlines()[-1]), strict=True))
+
+
+def test_run_folder(run):
+    folder, stdout, found = run
+    names = {name.split("/")[0] for name in found}
+    events = {name for name in names if name.startswith("events.out.tfevents")}
+    assert len(events) == 1
+    visible = {name for name in names - events if not name.startswith(".")}
+    assert visible == {
+        *("flags.txt", "hparams.json", "versions.json", "metrics.jsonl"),
+        *("checkpoints", "samples", "evaluation.json"),
+    }
+    for step in STEPS:
+        assert f"checkpoints/step-{step:08d}.npz" in found
+        assert f"samples/step-{step:08d}.png" in found
+    assert "--hparams_set=digits_tiny\n" in (folder / "flags.txt").read_text()
+    experiment, hparams = run_folder.read_identity(str(folder))
+    assert (experiment, hparams["problem"]) == ("digits", "digits")
+    assert json.loads((folder / "versions.json").read_text())["tensorflow"]
+    assert "1,300 images" in stdout and "averaged weights" in stdout
+
+
+def test_logged_names(run):
+    rows = run_folder.read_metrics(str(run[0]))
+    assert [row["step"] for row in rows] == STEPS
+    for row in rows:
+        expected = {"step", "lr", "grad_norm", "steps_per_second", *TERMS}
+        expected |= {f"eval_{name}" for name in TERMS}
+        assert expected <= set(row)
+        floor = row["eval_committed_rate_nats"] * (1 - 1e-4)
+        assert row["eval_rate_nats"] >= floor > 0
+        assert row["eval_rate_min_nats"] >= floor
+        assert row["rate_nats"] >= floor
+        for prefix in ("", "eval_", "eval_ema_"):
+            bits = row[f"{prefix}distortion_nats"] + row[f"{prefix}rate_nats"]
+            bits /= 64 * np.log(2)
+            assert row[f"{prefix}nelbo_bpd"] == pytest.approx(bits, rel=1e-5)
+
+
+def test_evaluation(run):
+    found = json.loads((run[0] / "evaluation.json").read_text())
+    assert (found["step"], found["num_examples"]) == (60, 200)
+    for name in TERMS:
+        assert {name, f"ema_{name}"} <= set(found)
+
+
+def test_the_same_command_again_does_nothing(run, commands):
+    _, _, before = run
+    assert commands["again"]["status"] == 0
+    now = commands["again"]["files"]
+    assert set(now) == set(before)
+    changed = {name for name in now if now[name] != before[name]}
+    assert changed <= {".lock", "versions.json"}  # Whose process, which command.
+
+
+def test_evaluate_alone(run, commands):
+    assert commands["evaluate"]["status"] == 0
+    assert "evaluation.json" not in commands["remove"]["files"]
+    now = commands["evaluate"]["files"]
+    assert now["evaluation.json"] == run[2]["evaluation.json"]
+    assert commands["evaluate"]["stdout"].splitlines()[2:] == run[1].splitlines()[2:]
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("other", "belongs to another run"),
+        ("no output_dir", "--output_dir is needed"),
+        ("hparams_set", "did you mean 'digits_tiny'?"),
+        ("hparams", "did you mean 'dropout'?"),
+        ("flag", "did you mean --temperature?"),
+        ("temperature", "--temperature must be above 0. Received: 0"),
+        ("no run", "is not a run folder"),
+        ("no record", "is not a run folder"),
+    ],
+)
+def test_an_error_is_one_line(commands, name, message):
+    found = commands[name]
+    assert found["status"] == 1
+    assert message in found["stderr"]
+    assert found["stderr"].startswith("error: ")
+    assert len(found["stderr"].splitlines()) == 1
+    assert found["stdout"] == ""
+
+
+def test_a_refused_folder_is_untouched(commands):
+    assert commands["other"]["status"] == 1
+    assert commands["other"]["files"] == commands["evaluate"]["files"]
+
+
+def test_sample(run, commands):
+    assert commands["sample"]["status"] == 0
+    path = run[0] / "samples" / "aux-temperature1-seed3"
+    with np.load(f"{path}.npz") as found:
+        drawn = found["image"]
+        assert (int(found["step"]), int(found["seed"])) == (60, 3)
+    assert drawn.shape == (5, 8, 8, 1) and drawn.dtype == np.uint8
+    assert drawn.max() <= 16 and len(np.unique(drawn, axis=0)) == 5
+    zoom = 96 // 8
+    picture = np.asarray(Image.open(f"{path}.png"))
+    for i, image in enumerate(drawn[..., 0]):
+        left = i * (8 + 1) * zoom
+        shown = picture[: 8 * zoom : zoom, left : left + 8 * zoom : zoom, 0]
+        np.testing.assert_array_equal(shown, np.round(image * (255 / 16)))
+    with np.load(run[0] / "fewer.npz") as found:
+        np.testing.assert_array_equal(found["image"], drawn[:3])
+
+
+def test_record(run, commands):
+    assert commands["record"]["status"] == 0
+    found = json.loads((run[0].parent / "record.json").read_text())
+    assert found["experiment"] == "digits" and found["hardware"] == "a toaster"
+    assert found["evaluation"]["step"] == 60 and found["hparams"]["train_steps"] == 60
+    assert [row["step"] for row in found["curve"]] == STEPS
+    assert found["training_hours"] > 0
+
+
+def test_killed_runs_end_with_the_same_bits(run, tmp_path):
+    folder = tmp_path / "killed"
+    command = ["-m", "experiments.digits", *RUN, f"--output_dir={folder}"]
+    command += ["--schedule=train"]
+
+    def newest():
+        return max((folder / "checkpoints").glob("step-*.npz"), default=None)
+
+    reached = []
+    for _ in range(3):
+        before = newest()
+        process = start(*command)
+        try:
+            while newest() == before and process.poll() is None:
+                time.sleep(0.01)
+            time.sleep(random.uniform(0, 0.3))
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it was finished before the kill"
+        reached.append(int(newest().stem.split("-")[1]))
+    finish(start(*command))
+    print("killed with checkpoints of steps", reached)
+
+    last = "checkpoints/step-00000060.npz"
+    found = checkpoints.read(str(folder / last)).arrays
+    expected = checkpoints.read(str(run[0] / last)).arrays
+    assert list(found) == list(expected)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, err_msg=f"{key} {reached}")
+    rows, straight = (run_folder.read_metrics(str(f)) for f in (folder, run[0]))
+    for row in (*rows, *straight):
+        del row["steps_per_second"]
+    assert rows == straight
+    left = [n for n in os.listdir(folder) + os.listdir(folder / "checkpoints")]
+    assert not [n for n in left if n.endswith(".tmp")]

@@ -28,7 +28,7 @@ demo: $(BIN)/.product ## Trains three small models on digits; prints a table, wr
 	$(BIN)/python -m experiments.demo --output_dir=demo
 
 test: $(BIN)/.dev lint ## The whole test suite.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(BIN)/.dev
 	$(BIN)/ruff check .

@@ -79,7 +79,7 @@ def _picture(run):
     with runs.averaged(run.state):
         shown = [
             originals,
-            np.asarray(run.model.reconstruct(originals)),
+            np.asarray(run.model.reconstruct(originals, seed=1)),
             np.asarray(run.model.sample(_COLUMNS)),
         ]
     return images.grid(np.concatenate(shown), _COLUMNS, run.problem.num_levels, zoom=6)

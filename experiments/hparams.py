@@ -477,8 +477,8 @@ def digits():
         dropout=0.1, latent_channels=8, alpha_min=0.5, alpha_max=0.95,
         auxiliary_units=64, batch_size=32,
         learning_rate_schedule="warmup_cosine", learning_rate=3e-3,
-        warmup_steps=100, decay_steps=800, ema_decay=0.99,
-        train_steps=800, eval_every=400,
+        warmup_steps=100, decay_steps=500, ema_decay=0.99,
+        train_steps=500, eval_every=250,
     )  # fmt: skip
 
 

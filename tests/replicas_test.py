@@ -16,7 +16,8 @@ from experiments import build, hparams
 
 replicas, path = int(sys.argv[1]), sys.argv[2]
 h = hparams.hparams(
-    "digits_tiny", "dropout=0.2,clip_norm=1,learning_rate_schedule=constant")
+    "digits_tiny",
+    "dropout=0.2,clip_norm=1,learning_rate_schedule=constant,adam_epsilon=1e-3")
 folder = run_folder.RunFolder(path)
 folder.claim("digits", h.to_dict())
 scope = strategy.make(num_gpus=replicas)
@@ -44,7 +45,8 @@ def test_two_replicas_equal_one(tmp_path):
     one, two = (np.load(tmp_path / str(n) / "final.npz") for n in (1, 2))
     assert sorted(one.files) == sorted(two.files)
     for name in one.files:
-        # Adam divides by small gradients: what is left is float32's own error.
+        # Float32's own error. (At Adam's usual epsilon the biases of attention keys,
+        # whose true gradient is 0, would show nothing but that.)
         np.testing.assert_allclose(one[name], two[name], atol=2e-5, err_msg=name)
     rows = [
         [json.loads(x) for x in open(tmp_path / str(n) / "metrics.jsonl")]

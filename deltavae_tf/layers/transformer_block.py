@@ -63,8 +63,8 @@ class TransformerBlock(keras.layers.Layer):
         self.dropout_rate = dropout_rate
         self.normalization = normalization
 
-    def build(self, input_shape, memory_shape=None):
-        _, self.height, self.width, channels = input_shape
+    def build(self, inputs_shape, memory_shape=None):
+        _, self.height, self.width, channels = inputs_shape
         self._pixel_signal = positions.pixel_signal(self.height, self.width, channels)
         sequence = (None, self.height * self.width, channels)
         policy = self.dtype_policy
@@ -139,8 +139,8 @@ class TransformerBlock(keras.layers.Layer):
         h = self._feed_forward(h, keys)
         return ops.reshape(h, (-1, self.height, self.width, channels))
 
-    def compute_output_shape(self, input_shape, *unused_shapes):
-        return input_shape
+    def compute_output_shape(self, inputs_shape, *unused_shapes):
+        return inputs_shape
 
     def init_cache(self, batch_size, memory=None):
         """Cache of the one-position form.

@@ -87,8 +87,11 @@ class RunFolder:
             identity = {"experiment": experiment_name, "hparams": hparams}
             # hparams.json first: it is what makes a folder a run folder.
             _write(self.hparams, json.dumps(identity, indent=1, sort_keys=True) + "\n")
-            _write(self.flags, flags_text)
-            _write(self.versions, json.dumps(versions(), indent=1) + "\n")
+            # What a run was made with is its evidence: later visits leave it.
+            if not os.path.exists(self.flags):
+                _write(self.flags, flags_text)
+            if not os.path.exists(self.versions):
+                _write(self.versions, json.dumps(versions(), indent=1) + "\n")
             os.makedirs(self.checkpoints, exist_ok=True)
             os.makedirs(self.samples, exist_ok=True)
             self.truncate_metrics(math.inf)  # A half-written last row goes.

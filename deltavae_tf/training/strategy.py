@@ -25,13 +25,14 @@ def make(use_tpu=False, tpu_name="", num_gpus=1):
         return tf.distribute.TPUStrategy(resolver)
     if num_gpus <= 1:
         return tf.distribute.get_strategy()
-    gpus = tf.config.list_logical_devices("GPU")
+    # Physical ones: to ask for logical devices starts TensorFlow with one CPU.
+    gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         if len(gpus) < num_gpus:
             raise ValueError(
                 f"This machine has {len(gpus)} GPUs. Received: worker_gpu={num_gpus}"
             )
-        return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus[:num_gpus]])
+        return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(num_gpus)])
     return tf.distribute.MirroredStrategy(_logical_cpus(num_gpus))
 
 

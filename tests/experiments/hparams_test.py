@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import hparams as registry
+from experiments import registry as machinery
 
 ALL = registry.names()
 
@@ -181,7 +182,7 @@ def test_from_dict_refuses_unknown_and_wrongly_typed():
 
 def test_registered_twice():
     with pytest.raises(ValueError, match="registered twice"):
-        registry.register("digits")(lambda: None)
+        machinery.register("digits")(lambda: None)
 
 
 def test_what_a_resumed_run_may_change():

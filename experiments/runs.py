@@ -86,7 +86,7 @@ class ImageRun:
                     self.hparams.ema_decay,
                     self.options.keep_max,
                 )
-            self._evaluator = likelihood.Evaluator(self.model)
+            self.evaluator = likelihood.Evaluator(self.model)
         except BaseException:
             self.folder.close()
             raise
@@ -159,10 +159,10 @@ class ImageRun:
         size = self.hparams.eval_batch_size
         limit = num_batches and num_batches * size
         data = batches.evaluation_batches(self.held_out, size, limit)
-        found = self._evaluator(data, self.problem.num_dims)
+        found = self.evaluator(data, self.problem.num_dims)
         with averaged(self.state) as applied:
             if applied:
-                average = self._evaluator(data, self.problem.num_dims)
+                average = self.evaluator(data, self.problem.num_dims)
                 found.update({f"ema_{name}": value for name, value in average.items()})
         return found
 

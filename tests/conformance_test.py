@@ -12,7 +12,7 @@ from keras import ops
 
 from deltavae_tf import backend, distributions, layers, models
 from deltavae_tf.layers import weight_norm
-from deltavae_tf.models import delta_vae
+from deltavae_tf.models import delta_vae, image_encoder
 from deltavae_tf.training import checkpoints
 from tests import testing
 
@@ -20,7 +20,12 @@ B, H, W, C = 3, 4, 5, 6
 NOT_LAYERS_OF_THEIR_OWN = (delta_vae.DeltaVAE, weight_norm.KernelAndBias)
 # XLA takes half a minute for their noise; Dropout and noise_test.py have it there.
 WITHOUT_KEYS_UNDER_XLA = ("GatedStack", "ImageDecoder", "TransformerBlock")
-FLOAT32_OUTPUTS = ("ImageEncoder", "ImageDecoder", "LSTMPrior")
+FLOAT32_OUTPUTS = (
+    "ImageEncoder",
+    "ImageDecoder",
+    "IndependentDeltaEncoder",
+    "LSTMPrior",
+)
 
 
 def values(*shape, seed=0):
@@ -59,6 +64,10 @@ LAYERS = {
     "ImageEncoder": (
         {"latent_channels": 2, "num_layers": 1, "width": 8, "filter_size": 7}
         | {"num_attention": 1, "initial_scale": [[0.5, 0.7]] * H},
+        lambda: (image(),),
+    ),
+    "IndependentDeltaEncoder": (
+        {"encoder": image_encoder.ImageEncoder(2, 1, 8, 7), "rate": 0.2},
         lambda: (image(),),
     ),
     "Linear": (

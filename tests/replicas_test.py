@@ -17,7 +17,8 @@ from experiments import build, hparams
 replicas, path = int(sys.argv[1]), sys.argv[2]
 h = hparams.hparams(
     "digits_tiny",
-    "dropout=0.2,clip_norm=1,learning_rate_schedule=constant,adam_epsilon=1e-3")
+    "dropout=0.2,clip_norm=1,learning_rate_schedule=constant,adam_epsilon=1e-3,"
+    "method=geco,geco_distortion_bpd=2")  # Its state is of the whole batch.
 folder = run_folder.RunFolder(path)
 folder.claim("digits", h.to_dict())
 scope = strategy.make(num_gpus=replicas)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+from absl import logging
 
-from data import cifar10, digits
+from data import cifar10, digits, imagenet32
 from deltavae_tf import objectives, units
 from deltavae_tf.distributions import ar1
 from deltavae_tf.models import (
@@ -17,6 +18,8 @@ from deltavae_tf.models import (
     independent_encoder,
 )
 from deltavae_tf.training import schedules
+
+_HIGHEST_ALPHA = 0.999  # Of what is known to train; the paper has up to .99.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,9 @@ def _load_digits(split, data_dir=None, tmp_dir=None, download=False):
 PROBLEMS = {
     "digits": Problem(_load_digits, digits.IMAGE_SHAPE, digits.NUM_LEVELS, 200, 10),
     "cifar10": Problem(cifar10.load, cifar10.IMAGE_SHAPE, cifar10.NUM_LEVELS, 2000, 10),
+    "imagenet32": Problem(
+        imagenet32.load, imagenet32.IMAGE_SHAPE, imagenet32.NUM_LEVELS, 2000
+    ),
 }
 
 
@@ -59,7 +65,14 @@ def prior(hparams, num_timesteps):
     """p(z): AR(1) for a delta-VAE; N(0, I), the AR(1) with alpha = 0, for others."""
     if hparams.method != "delta_vae":
         return ar1.AR1(np.zeros(hparams.latent_channels), num_timesteps)
-    return ar1.AR1(_alpha(hparams, num_timesteps), num_timesteps)
+    alpha = _alpha(hparams, num_timesteps)
+    if alpha[-1] > _HIGHEST_ALPHA:
+        logging.warning(
+            "alpha_max is 1 - %.1g: so slow a latent makes training diverge. Commit "
+            "less, or give it more latent_channels.",
+            1 - alpha[-1],
+        )
+    return ar1.AR1(alpha, num_timesteps)
 
 
 def _alpha(hparams, num_timesteps):
@@ -173,6 +186,13 @@ def image_model(hparams, image_shape, num_levels, seed=0):
         **parts,
     )
     model(np.zeros((1, *image_shape), np.uint8))
+    if hparams.trained_part == "auxiliary_prior":
+        if not hparams.use_latents:
+            raise ValueError(
+                "A decoder alone has no auxiliary prior to train. Received: "
+                "trained_part=auxiliary_prior with method=autoregressive"
+            )
+        model.encoder.trainable = model.decoder.trainable = False
     model.compile(optimizer(hparams), clip_norm=hparams.clip_norm or None)
     return model
 

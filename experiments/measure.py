@@ -63,11 +63,12 @@ def latents(model, training, held_out, batch_size, num_classes, limit=None):
     return {**probe, **found}
 
 
-def whole_run(run, train_limit=None):
+def whole_run(run, held_out, train_limit=None):
     """Everything about a finished `ImageRun`, with averaged weights if it has them.
 
     Args:
       run: `runs.ImageRun`, entered and restored.
+      held_out: `Split`, of the run's held-out images.
       train_limit: optional int, how many training images to look at.
     """
     from experiments import runs  # It imports this module's neighbors; keep it light.
@@ -75,12 +76,12 @@ def whole_run(run, train_limit=None):
     size, dims = run.hparams.eval_batch_size, run.problem.num_dims
     evaluator = run.evaluator
     with runs.averaged(run.state) as applied:
-        test = rate_distortion(evaluator, run.held_out, size, dims)
+        test = rate_distortion(evaluator, held_out, size, dims)
         train = rate_distortion(evaluator, run.training, size, dims, train_limit)
         found = latents(
             run.model,
             run.training,
-            run.held_out,
+            held_out,
             size,
             run.problem.num_classes,
             train_limit,

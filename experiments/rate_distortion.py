@@ -30,6 +30,9 @@ _LIST = flags.flags.DEFINE_bool("list", False, "Print the sweeps, and exit.")
 _TRAIN_IMAGES = flags.flags.DEFINE_integer(
     "train_images", 10_000, "How many training images are measured.", lower_bound=2
 )
+_EVAL_IMAGES = flags.flags.DEFINE_integer(
+    "eval_images", None, "How many held-out images are measured; by default all."
+)
 _HARDWARE = flags.flags.DEFINE_string(
     "hardware", "", "What it runs on; by default this machine's processor and cores."
 )
@@ -108,7 +111,10 @@ def finish(path, name, setting, seed, changes=""):
     with runs.ImageRun(_SWEEP.value, hparams, options) as run:
         if run.train() < hparams.train_steps:
             return None
-        run.evaluate()  # Restores the last checkpoint; writes evaluation.json.
+        run.state.restore()
+        held_out = run.held_out
+        if _EVAL_IMAGES.value is not None:
+            held_out = held_out.first(_EVAL_IMAGES.value)
         rows = run_folder.read_metrics(path)
         found = {
             "name": name,
@@ -119,8 +125,8 @@ def finish(path, name, setting, seed, changes=""):
             "training_images": len(run.training),
             "parameters": run.model.count_params(),
             "training_seconds": _training_seconds(rows),
-            "data_note": run.held_out.note,
-            **measure.whole_run(run, _TRAIN_IMAGES.value),
+            "data_note": held_out.note,
+            **measure.whole_run(run, held_out, _TRAIN_IMAGES.value),
         }
     _write(os.path.join(path, _MEASURED), found)
     return found

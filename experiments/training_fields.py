@@ -58,6 +58,11 @@ class TrainingHparams(registry.Hparams):
         0.1, "geco: of the multiplier; see objectives.GECO", low=0
     )
 
+    trained_part: str = registry.training(
+        "all",
+        "auxiliary_prior: encoder and decoder stay as they are",
+        choices=("all", "auxiliary_prior"),
+    )
     dropout: float = registry.training(0.2, "in the decoder", low=0, below=1)
     batch_size: int = registry.training(
         64, "training examples a step, over all replicas", low=1

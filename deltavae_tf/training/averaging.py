@@ -65,6 +65,12 @@ class WeightAverage:
             average.assign_add((1.0 - decay) * difference)
         self._updates.assign_add(1)
 
+    def reset(self):
+        """Starts anew, at the weights of now."""
+        for average, variable in zip(self._averages, self._variables, strict=True):
+            average.assign(ops.cast(_to_numpy(variable), "float32"))
+        self._updates.assign(0)
+
     @contextlib.contextmanager
     def applied(self):
         """Within this context the model has the averaged weights; eager only."""

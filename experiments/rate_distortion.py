@@ -143,9 +143,9 @@ def _finished(path, hparams, seed):
             held, held_seed = found["hparams"], found["seed"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{file_name} is damaged ({error}); remove it") from error
-    wanted = hparams.to_dict()
-    names = sorted({*wanted, *held})
-    other = [n for n in names if wanted.get(n) != held.get(n)]
+    # A field that is younger than the file had its default then.
+    held, wanted = type(hparams).from_dict(held).to_dict(), hparams.to_dict()
+    other = [name for name, value in wanted.items() if held[name] != value]
     if other or held_seed != seed:
         raise ValueError(
             f"{path} holds another run: {', '.join(other) or 'seed'} differs. Name "

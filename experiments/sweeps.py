@@ -148,8 +148,6 @@ _register(
     "digits",
     "the claims of sections 2 to 4 and appendix D on digits, in minutes. Ours",
     *_points(_DIGITS, "target_rate_bits", (10, 20), "delta_vae"),
-    # With 8 channels 40 bits need an alpha of 1 - 5e-13 over the 8 rows of a digit.
-    Setting("delta_vae_40_z16", _DIGITS, "target_rate_bits=40,latent_channels=16"),
     Setting(
         "delta_vae_20_non_causal",
         _DIGITS,
@@ -162,13 +160,7 @@ _register(
     Setting("vae_non_causal", _DIGITS, "method=vae,encoder=non_causal"),
     *_points(_DIGITS, "beta", (0.1, 0.3), "beta", method="beta_vae"),
     Setting("free_bits_15", _DIGITS, "method=free_bits,free_bits=15"),
-    Setting(
-        "free_bits_per_channel_15",
-        _DIGITS,
-        "method=free_bits_per_channel,free_bits=15",
-    ),
     Setting("annealing_200", _DIGITS, "method=kl_annealing,anneal_steps=200"),
-    Setting("geco_1.8", _DIGITS, "method=geco,geco_distortion_bpd=1.8"),
     Setting("autoregressive", _DIGITS, "method=autoregressive"),
 )
 _SMALL = "cifar10_small"

@@ -37,7 +37,7 @@ def image(channels=3, num_levels=256):
     return rng.integers(0, num_levels, (B, H, W, channels)).astype("uint8")
 
 
-# Arguments of the constructor, and of the call.
+# Arguments of the constructor (or a function that makes them), and of the call.
 LAYERS = {
     "Dropout": (
         {"rate": 0.3},
@@ -67,7 +67,7 @@ LAYERS = {
         lambda: (image(),),
     ),
     "IndependentDeltaEncoder": (
-        {"encoder": image_encoder.ImageEncoder(2, 1, 8, 7), "rate": 0.2},
+        lambda: {"encoder": image_encoder.ImageEncoder(2, 1, 8, 7), "rate": 0.2},
         lambda: (image(),),
     ),
     "Linear": (
@@ -155,6 +155,7 @@ def make(name, dtype="float32", random=True):
         pytest.fail(f"{name} is public: give it an entry in {__name__}.LAYERS")
     arguments, inputs = LAYERS[name]
     keras.utils.set_random_seed(0)
+    arguments = arguments() if callable(arguments) else arguments
     layer = PUBLIC_LAYERS[name](**arguments, dtype=dtype)
     inputs = inputs()
     layer(*inputs)

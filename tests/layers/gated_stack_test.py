@@ -102,7 +102,7 @@ def test_steps_equal_call(num_attention, cross_attention, policy, normalization)
     scale = np.abs(whole).max()
     for r in range(H):
         above = marked[:, r - 1] if r else np.zeros((2, W, C + 1), "float32")
-        given, cache = stack.row_step(above, cache)
+        given, cache = stack.row_step(above, np.int32(r), cache)
         for c in range(W):
             h, cache = stack.step(
                 before, [g[:, c] for g in given], np.int32(r * W + c), cache

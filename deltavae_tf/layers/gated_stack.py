@@ -186,9 +186,9 @@ class GatedStack(keras.layers.Layer):
         """Starts a row: runs the vertical stack.
 
         Args:
-          row: int32 scalar.
           row_above: float `[B, W, C + 1]`, marked by `mark_inside`; zeros above the
             image.
+          row: int32 scalar, the row's number.
           cache: from `init_cache` or the step before.
 
         Returns:

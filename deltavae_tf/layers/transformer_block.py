@@ -193,7 +193,10 @@ class TransformerBlock(keras.layers.Layer):
             here = above // ROWS_PER_BLOCK == i
             start = ops.where(here, above % ROWS_PER_BLOCK, 0) * self.width
             filed = []
-            for old, new, axis in ((keys, cache["row"][0], 3), (values, cache["row"][1], 2)):
+            for old, new, axis in (
+                (keys, cache["row"][0], 3),
+                (values, cache["row"][1], 2),
+            ):
                 at = [0, 0, 0, 0]
                 at[axis] = start
                 shape = (ops.shape(old)[0], *new.shape[1:])

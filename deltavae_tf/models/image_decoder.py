@@ -126,7 +126,7 @@ class ImageDecoder(keras.layers.Layer):
         """The empty cache of the one-position form."""
         return self.stack.init_cache(batch_size, self.image_shape[-1], z)
 
-    def sample(self, z, keys, temperature=1.0):
+    def sample(self, z, keys, temperature=1.0, given=None, num_given=0):
         """Samples images, one pixel at a time, from cached features.
 
         The vertical stack runs once a row and the horizontal stack once a pixel: the
@@ -137,6 +137,10 @@ class ImageDecoder(keras.layers.Layer):
           z: float `[B, H, d]`, or None for the baseline.
           keys: uint32 `[B, 2]`, one for each image.
           temperature: float > 0 or scalar tensor; 1 samples the model itself.
+          given: integer `[B, H, W, C]`, an image to complete, or None.
+          num_given: int, or int32 tensor `[]` or `[B]`: how many pixels of `given`,
+            in raster order, are kept. The rest is an exact sample of
+            p(rest | z, kept); what `given` holds there has no influence.
 
         Returns:
           int32 `[B, H, W, C]`.
@@ -144,24 +148,31 @@ class ImageDecoder(keras.layers.Layer):
         height, width, channels = self.image_shape
         batch_size = ops.shape(keys)[0]
         uniforms = noise.uniform(keys, (height * width, 1 + channels))
+        if given is not None:
+            image_encoder.check_image(given, self.image_shape)
+            given = ops.cast(given, "int32")
+            num_given = ops.reshape(ops.cast(num_given, "int32"), (-1, 1, 1, 1))
 
         def blank(*shape):
             return ops.zeros((batch_size, *shape), dtype="float32")
 
         def next_pixel(column, state):
-            row, image, given, before, cache = state
+            row, image, from_rows, before, cache = state
             position = row * width + column
-            from_row = [ops.take(g, column, axis=1) for g in given]
+            from_row = [ops.take(g, column, axis=1) for g in from_rows]
             h, cache = self.stack.step(before, from_row, position, cache)
             uniform = ops.take(uniforms, position, axis=1)
             pixel = self._distribution(h[:, None, None]).sample_from_uniforms(
                 uniform[:, None, None, 0], uniform[:, None, None, 1:], temperature
             )
+            if given is not None:
+                known = ops.take(ops.take(given, row, axis=1), column, axis=1)
+                pixel = ops.where(position < num_given, known[:, None, None], pixel)
             image = ops.slice_update(image, (0, row, column, 0), pixel)
             before = gated_stack.mark_inside(
                 image_encoder.scale_pixels(pixel[:, 0, 0], self.num_levels)
             )
-            return row, image, given, before, cache
+            return row, image, from_rows, before, cache
 
         def next_row(row, state):
             image, before, cache = state
@@ -170,9 +181,9 @@ class ImageDecoder(keras.layers.Layer):
                 image_encoder.scale_pixels(above, self.num_levels)
             )
             above = ops.where(row > 0, above, ops.zeros_like(above))
-            given, cache = self.stack.row_step(above, row, cache)
+            from_rows, cache = self.stack.row_step(above, row, cache)
             _, image, _, before, cache = ops.fori_loop(
-                0, width, next_pixel, (row, image, given, before, cache)
+                0, width, next_pixel, (row, image, from_rows, before, cache)
             )
             return image, before, cache
 

@@ -29,7 +29,7 @@ def sample(model, count, prior="aux", temperature=1.0, seed=0, batch_size=64):
         yield ops.convert_to_numpy(images)[: count - first]
 
 
-def naive_sample(decoder, z, keys, temperature=1.0):
+def naive_sample(decoder, z, keys, temperature=1.0, given=None, num_given=0):
     """What `ImageDecoder.sample` computes, by one whole forward pass per pixel.
 
     The oracle of the cached sampler and the peer of its benchmark. Args and returns:
@@ -44,7 +44,11 @@ def naive_sample(decoder, z, keys, temperature=1.0):
             drawn = decoder(z, x).sample_from_uniforms(
                 uniforms[..., 0], uniforms[..., 1:], temperature
             )
-            x[:, row, column] = ops.convert_to_numpy(drawn)[:, row, column]
+            drawn = ops.convert_to_numpy(drawn)[:, row, column]
+            if given is not None:
+                kept = row * width + column < np.reshape(num_given, (-1, 1))
+                drawn = np.where(kept, np.asarray(given)[:, row, column], drawn)
+            x[:, row, column] = drawn
     return x
 
 

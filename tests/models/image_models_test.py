@@ -115,6 +115,22 @@ def test_cached_samples_equal_naive_samples(
     assert len(np.unique(naive)) > 5
 
 
+def test_completions_equal_naive_completions():
+    decoder, z, x = make_decoder(3)
+    num_given = [0, 13]
+    keys = testing.keys(2)
+    sampler = tf.function(decoder.sample, jit_compile=True)
+    found = sampler(z, keys, 1.0, x, tf.constant(num_given)).numpy()
+    naive = images.naive_sample(decoder, z, keys, 1.0, x, num_given)
+    np.testing.assert_array_equal(found, naive)
+    kept = np.arange(H * W) < np.broadcast_to(num_given, (2,))[:, None]
+    same = (found == x).all(-1).reshape(2, H * W)
+    assert same[kept].all() and not same[~kept].any()
+    # What is not given has no influence.
+    x[:, -1] = 0
+    np.testing.assert_array_equal(sampler(z, keys, 1.0, x, num_given), naive)
+
+
 def test_dropout_acts_in_training_only_and_follows_the_keys():
     decoder, z, x = make_decoder(dropout_rate=0.5)
     log_prob = decoder(z, x).log_prob(x)

@@ -176,33 +176,26 @@ class TransformerBlock(keras.layers.Layer):
         return cache
 
     def _block_rows(self):
-        """Rows of each block; the last row is never looked back at, but counts."""
+        """How many rows each block holds."""
         firsts = range(0, self.height, ROWS_PER_BLOCK)
         return [min(ROWS_PER_BLOCK, self.height - first) for first in firsts]
 
     def row_step(self, row, cache):
-        """Starts row `row` (int32 scalar): files the keys and values of the one above.
+        """Starts row `row` (int32 scalar): files keys and values of the row above.
 
-        Row 0 files zeros, which nothing looks at.
+        Row 0 files the zeros of the empty cache; row 1 overwrites them.
         """
         if not self.self_attention:
             return cache
         above = ops.maximum(row - 1, 0)
+        new_keys, new_values = cache["row"]
         blocks = []
         for i, (keys, values) in enumerate(cache["blocks"]):
             here = above // ROWS_PER_BLOCK == i
-            start = ops.where(here, above % ROWS_PER_BLOCK, 0) * self.width
-            filed = []
-            for old, new, axis in (
-                (keys, cache["row"][0], 3),
-                (values, cache["row"][1], 2),
-            ):
-                at = [0, 0, 0, 0]
-                at[axis] = start
-                shape = (ops.shape(old)[0], *new.shape[1:])
-                kept = ops.slice(old, at, shape)
-                filed.append(ops.slice_update(old, at, ops.where(here, new, kept)))
-            blocks.append(filed)
+            first = ops.where(here, above % ROWS_PER_BLOCK, 0) * self.width
+            keys = _replace_if(here, keys, (0, 0, 0, first), new_keys)
+            values = _replace_if(here, values, (0, 0, first, 0), new_values)
+            blocks.append([keys, values])
         return {**cache, "blocks": blocks}
 
     def step(self, inputs, position, cache):
@@ -283,3 +276,9 @@ class TransformerBlock(keras.layers.Layer):
             "dropout_rate": self.dropout_rate,
             "normalization": self.normalization,
         }
+
+
+def _replace_if(condition, inputs, start, new):
+    """`ops.slice_update` where `condition` holds; in place under XLA either way."""
+    old = ops.slice(inputs, start, ops.shape(new))
+    return ops.slice_update(inputs, start, ops.where(condition, new, old))

@@ -1,5 +1,7 @@
 """Multi-head attention whose mask, dropout and cache are in the caller's hands."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
@@ -110,18 +112,33 @@ class MultiHeadAttention(keras.layers.Layer):
         keys, values = self._split(self.key(keys)), self._split(self.value(values))
         return ops.transpose(keys, (0, 2, 3, 1)), ops.transpose(values, (0, 2, 1, 3))
 
-    def step(self, query, pieces):
+    def step(self, query, pieces, num_pieces=None):
         """One position: `[B, C]` against projected keys and values.
 
         Args:
           query: float `[B, C]`.
           pieces: list of (keys, values, allowed): keys and values from `project`, and
-            bool `[K]`, True where the query may look, or None for everywhere.
+            bool `[K]`, True where the query may look, or None for everywhere. The
+            first allows one key at least.
+          num_pieces: int32 scalar, from 1: behind so many pieces nothing is allowed,
+            so that the rest need not be read. None for all.
 
         Returns:
           float `[B, width]`.
         """
         query = self._split(self.query(query[:, None]))[:, 0]
+        looks = [
+            functools.partial(self._look, query, pieces[: count + 1])
+            for count in range(len(pieces))
+        ]
+        if num_pieces is None:
+            heads = looks[-1]()
+        else:
+            heads = ops.switch(num_pieces - 1, looks)
+        return self.output_(ops.reshape(heads, (-1, self.width)))
+
+    def _look(self, query, pieces):
+        """Attention of `[B, N, W]` on all pieces together: float `[B, N, W]`."""
         logits = []
         for keys, _, allowed in pieces:
             found = ops.cast(ops.einsum("bnw,bnwk->bnk", query, keys), "float32")
@@ -133,11 +150,10 @@ class MultiHeadAttention(keras.layers.Layer):
         weights = ops.cast(weights, self.compute_dtype)
         ends = np.cumsum([x.shape[-1] for x in logits])[:-1].tolist()
         parts = ops.split(weights, ends, axis=-1) if ends else [weights]
-        heads = sum(
+        return sum(
             ops.einsum("bnk,bnkw->bnw", part, values)
             for part, (_, values, _) in zip(parts, pieces, strict=True)
         )
-        return self.output_(ops.reshape(heads, (-1, self.width)))
 
     def _split(self, inputs):
         shape = (-1, inputs.shape[1], self.num_heads, self.width // self.num_heads)

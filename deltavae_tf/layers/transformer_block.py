@@ -1,7 +1,5 @@
 """Self-attention, cross-attention and a feed-forward network over an image's pixels."""
 
-import functools
-
 import keras
 import numpy as np
 from keras import ops
@@ -235,21 +233,15 @@ class TransformerBlock(keras.layers.Layer):
 
     def _look_back(self, query, row, column, cache):
         """Self-attention to the row so far and to the blocks that hold earlier rows."""
-        own = (*cache["row"], ops.arange(self.width) <= column)
-
-        def look(num_blocks):
-            pieces = [own]
-            for i, block in enumerate(cache["blocks"][:num_blocks]):
-                first = i * ROWS_PER_BLOCK * self.width
-                places = ops.arange(first, first + block[0].shape[-1])
-                pieces.append((*block, places < row * self.width))
-            return self.self_attend.step(query, pieces)
-
-        # Most of a sampler's time goes into reading keys and values; half of them
-        # are still empty on average.
-        filled = (row + ROWS_PER_BLOCK - 1) // ROWS_PER_BLOCK
-        counts = range(len(cache["blocks"]) + 1)
-        return ops.switch(filled, [functools.partial(look, n) for n in counts])
+        pieces = [(*cache["row"], ops.arange(self.width) <= column)]
+        for i, block in enumerate(cache["blocks"]):
+            first = i * ROWS_PER_BLOCK * self.width
+            places = ops.arange(first, first + block[0].shape[-1])
+            pieces.append((*block, places < row * self.width))
+        # Most of a sampler's time goes into reading keys and values, of which half
+        # do not exist yet on average.
+        num_filled = (row + ROWS_PER_BLOCK - 1) // ROWS_PER_BLOCK
+        return self.self_attend.step(query, pieces, 1 + num_filled)
 
     def _feed_forward(self, h, keys):
         hidden = self.dropout(ops.relu(self.expand(h)), noise.fold(keys, 4))

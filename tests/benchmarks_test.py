@@ -36,6 +36,7 @@ def results(tmp_path_factory):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_sampling(results):
     found = results["sampling"]["tiny"]
     for batch in ("batch_1", "batch_2"):
@@ -53,6 +54,7 @@ def test_sampling(results):
     assert peer["num_unmasked"] < peer["num_parameters"]
 
 
+@pytest.mark.slow
 def test_training(results):
     found = results["training"]["tiny"]["batch_2"]
     for name in ("latent_free", "delta", "peer"):
@@ -60,6 +62,7 @@ def test_training(results):
     assert {"peer_over_latent_free", "peer_over_delta"} <= set(found)
 
 
+@pytest.mark.slow
 def test_likelihood(results):
     found = results["likelihood"]["tiny"]
     assert {"latent_free", "delta", "pixel_cnn"} <= set(found)
@@ -70,11 +73,13 @@ def test_likelihood(results):
         assert "first 4 of 8 images" in entry["data"]
 
 
+@pytest.mark.slow
 def test_the_file_says_where_it_was_measured(results):
     assert results["hardware"] and results["versions"]["tensorflow"]
     assert results["sampling"]["tiny"]["measured"]["image_shape"] == list(SIZE)
 
 
+@pytest.mark.slow
 def test_cache_bytes_against_the_formula(results):
     h, layers, a, d = 16, 1, 2, 8
     height, width, channels = SIZE
@@ -86,6 +91,7 @@ def test_cache_bytes_against_the_formula(results):
     assert ours.cache_bytes(decoder, d) == expected
 
 
+@pytest.mark.slow
 def test_filters_for_finds_the_number_that_has_so_many_parameters():
     size = pixel_cnn.PixelCNN(SIZE, 6, **TINY_PEER).num_parameters
     assert pixel_cnn.filters_for(size, SIZE, **TINY_PEER) == 6

@@ -1,11 +1,11 @@
 """The linear probe: how well a linear classifier reads classes off the latents."""
 
-import keras
 import numpy as np
 
 _NUM_EPOCHS = 100
 _LEARNING_RATE = 3e-3
 _DECAY, _DECAY_EPOCHS = 0.3, 30
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
 
 def accuracy(
@@ -14,8 +14,10 @@ def accuracy(
     """Trains multinomial logistic regression on posterior means; tests it.
 
     100 epochs of Adam at 3e-3, times .3 every 30 epochs. Ours, where the paper is
-    silent: batches of 100, means as they are (not standardized), zero start; and means
-    of the training split to train on (the paper's text names the test set only).
+    silent: batches of 100, Adam's usual other numbers, means as they are (not
+    standardized), zero start; and means of the training split to train on (the
+    paper's text names the test set only). In NumPy: Keras's `fit` takes ten times as
+    long for so small a model.
 
     Args:
       train_loc: `[N, ...]`, flattened for the classifier.
@@ -24,33 +26,43 @@ def accuracy(
       test_label: int `[M]`.
       num_classes: int.
       batch_size: int.
-      seed: int, of the order. Sets Keras's global seed.
+      seed: int, of the order.
 
     Returns:
       dict of floats in [0, 1]: `accuracy`, `train_accuracy`.
 
     Reference: delta-VAE, appendix F.
     """
-    train_x, test_x = (
-        np.asarray(x, np.float32).reshape(len(x), -1) for x in (train_loc, test_loc)
-    )
-    keras.utils.set_random_seed(seed)
-    probe = keras.Sequential(
-        [keras.layers.Dense(num_classes, kernel_initializer="zeros")]
-    )
-    steps = -(-len(train_x) // batch_size)
-    boundaries = [e * steps for e in range(_DECAY_EPOCHS, _NUM_EPOCHS, _DECAY_EPOCHS)]
-    rates = [_LEARNING_RATE * _DECAY**i for i in range(len(boundaries) + 1)]
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
-    probe.compile(
-        keras.optimizers.Adam(schedule),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=False,
-    )
-    probe.fit(train_x, train_label, batch_size, epochs=_NUM_EPOCHS, verbose=0)
+    train_x, test_x = (_with_one(x) for x in (train_loc, test_loc))
+    target = np.eye(num_classes, dtype=np.float32)[train_label]
+    weights = np.zeros((train_x.shape[1], num_classes), np.float32)
+    first, second, step = np.zeros_like(weights), np.zeros_like(weights), 0
+    rng = np.random.default_rng(seed)
+    for epoch in range(_NUM_EPOCHS):
+        rate = _LEARNING_RATE * _DECAY ** (epoch // _DECAY_EPOCHS)
+        order = rng.permutation(len(train_x))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            x = train_x[rows]
+            gradient = x.T @ (_softmax(x @ weights) - target[rows]) / len(rows)
+            step += 1
+            first = _BETA_1 * first + (1 - _BETA_1) * gradient
+            second = _BETA_2 * second + (1 - _BETA_2) * gradient**2
+            deviation = np.sqrt(second / (1 - _BETA_2**step)) + _EPSILON
+            weights -= rate * (first / (1 - _BETA_1**step)) / deviation
     train, test = (
-        probe.evaluate(x, y, batch_size=1000, verbose=0, return_dict=True)["accuracy"]
-        for x, y in ((train_x, train_label), (test_x, test_label))
+        float(np.mean(np.argmax(x @ weights, axis=1) == label))
+        for x, label in ((train_x, train_label), (test_x, test_label))
     )
-    return {"accuracy": float(test), "train_accuracy": float(train)}
+    return {"accuracy": test, "train_accuracy": train}
+
+
+def _with_one(x):
+    """`[N, ...]` as float32 `[N, k + 1]`, with a column of ones for the bias."""
+    x = np.asarray(x, np.float32).reshape(len(x), -1)
+    return np.concatenate([x, np.ones((len(x), 1), np.float32)], axis=1)
+
+
+def _softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)

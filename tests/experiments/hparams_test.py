@@ -197,7 +197,7 @@ def test_what_a_resumed_run_may_change():
       dropout batch_size learning_rate_schedule learning_rate
       learning_rate_floor learning_rate_scale warmup_steps decay_steps adam_beta_1
       adam_beta_2 adam_epsilon clip_norm ema_decay dtype
-      beta free_bits anneal_steps geco_distortion_bpd geco_speed
+      beta free_bits anneal_steps geco_distortion_bpd geco_speed trained_part
     """.split()
     every = h.to_dict()
     rest = {k: v for k, v in every.items() if k not in (*training, *free)}

@@ -27,6 +27,11 @@ _SEEDS = flags.flags.DEFINE_list("seeds", ["0"], "Each setting is run with each 
 _INDEX = flags.flags.DEFINE_integer("index", None, "Do this run alone, from 0.")
 _RESULTS = flags.flags.DEFINE_string("results", None, "The JSON file to end in.")
 _LIST = flags.flags.DEFINE_bool("list", False, "Print the sweeps, and exit.")
+_COLLECT = flags.flags.DEFINE_bool(
+    "collect",
+    False,
+    "Train nothing: write --results of what is measured; the rest is named in it.",
+)
 _TRAIN_IMAGES = flags.flags.DEFINE_integer(
     "train_images", 10_000, "How many training images are measured.", lower_bound=2
 )
@@ -51,6 +56,9 @@ def main(_):
         raise ValueError("--sweep and --output_dir are needed; --list shows the sweeps")
     sweep = sweeps.sweep(_SWEEP.value)
     todo = every = sweep.runs(_seeds())
+    if _COLLECT.value:
+        collect(sweep, every, {}, partial=True)
+        return
     if _INDEX.value is not None:
         if not 0 <= _INDEX.value < len(every):
             raise ValueError(
@@ -154,17 +162,26 @@ def _finished(path, hparams, seed):
     return found
 
 
-def collect(sweep, every, failed):
-    """Writes --results if each run of the sweep is measured; says what is missing."""
+def collect(sweep, every, failed, partial=False):
+    """Writes --results if each run of the sweep is measured, or whatever is missing
+    with `partial`; says what is missing."""
     found, missing = [], []
     for name, _, _ in every:
         path = os.path.join(FLAGS.output_dir, name, _MEASURED)
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
-                found.append(json.load(file))
+                row = json.load(file)
+            # What it was trained with, which may be another version than this one.
+            with open(
+                os.path.join(FLAGS.output_dir, name, "versions.json"), encoding="utf-8"
+            ) as file:
+                row["git_commit"] = json.load(file).get("git_commit")
+            found.append(row)
         elif name not in failed:
             missing.append(name)
-    if missing:
+    if partial:
+        failed = {**failed, **dict.fromkeys(missing, "not measured yet")}
+    elif missing:
         print(f"Not measured yet, so no results: {', '.join(missing)}")
         return
     if not _RESULTS.value:

@@ -46,7 +46,7 @@ _PRIOR = _define.DEFINE_enum(
     "prior", "aux", ["aux", "ar1"], "Where z is from: the auxiliary or the AR(1) prior."
 )
 _COUNT = _define.DEFINE_integer(
-    "count", 64, "How many images of the kind prior.", lower_bound=1
+    "count", 64, "Images of the kind prior, rounded up to whole rows.", lower_bound=1
 )
 _COLUMNS = _define.DEFINE_integer("columns", 8, "Of the grid.", lower_bound=1)
 _ROWS = _define.DEFINE_integer(
@@ -88,11 +88,14 @@ def main(_):
         )
     model, hparams, step = runs.load(FLAGS.output_dir, not _RAW.value)
     kind = _KIND.value
-    rows = _ROWS.value or _ROWS_DRAWN[kind] or -(-_COUNT.value // _COLUMNS.value)
+    rows, columns = _ROWS.value or _ROWS_DRAWN[kind], _COLUMNS.value
     originals = None
     if kind in ("completion", "reconstruction"):
         originals = _originals(hparams.problem)
-    columns = _COLUMNS.value if originals is None else len(originals)
+        columns = len(originals)
+    elif kind == "prior":
+        columns = min(columns, _COUNT.value)
+        rows = -(-_COUNT.value // columns)
     with tqdm.tqdm(total=rows * columns, unit="image", desc=kind) as bar:
         draw = traversals.Traversals(
             model,

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 ORDER = [
     ("data",),
     ("deltavae_tf.units", "deltavae_tf.backend"),
-    ("deltavae_tf.noise",),
+    ("deltavae_tf.noise", "deltavae_tf.segments"),
     ("deltavae_tf.distributions",),
     ("deltavae_tf.layers",),
     ("deltavae_tf.objectives",),
@@ -19,7 +19,7 @@ ORDER = [
     ("deltavae_tf.export",),
     ("experiments",),
 ]
-BACKEND_NEUTRAL = ("noise", "distributions", "layers", "objectives", "models")
+BACKEND_NEUTRAL = ("noise", "segments", "distributions", "layers", "objectives", "models")
 
 
 def modules():

@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -31,6 +33,11 @@ class Corpus:
     note: str = ""
     sources: tuple = ()
     known_words: int | None = None
+
+    def fingerprint(self):
+        """Hexadecimal; another corpus, or other files, have another one."""
+        told = json.dumps([self.name, self.note, self.sources])
+        return hashlib.sha256(told.encode()).hexdigest()[:8]
 
     def cleaned(self, counts=None):
         """Iterates over lists of str, the lines that can be used.

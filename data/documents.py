@@ -53,6 +53,7 @@ def sentences():
         for paragraph in re.split(r"\n\s*\n", topics.topics[name]):
             text = " ".join(paragraph.split())
             for sentence in _BETWEEN_SENTENCES.split(text):
-                if _SENTENCE.fullmatch(sentence) and len(sentence.split()) > 2:
+                prose = _SENTENCE.fullmatch(sentence) and "| |" not in sentence
+                if prose and len(sentence.split()) > 2:
                     found[sentence] = None
     return list(found)

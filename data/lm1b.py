@@ -1,4 +1,4 @@
-"""The One Billion Word Benchmark (Chelba et al. 2013): shuffled news, a sentence a line.
+"""The One Billion Word Benchmark (Chelba et al. 2013): news, a sentence a line.
 
   https://www.statmt.org/lm-benchmark/
 

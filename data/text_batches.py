@@ -132,7 +132,9 @@ class Pieces:
 def cut(split, max_length):
     """The `Pieces` of at most `max_length` ids that a split's sentences make."""
     if max_length < 2:
-        raise errors.DataError(f"`max_length` must be at least 2. Received: {max_length}")
+        raise errors.DataError(
+            f"`max_length` must be at least 2. Received: {max_length}"
+        )
     count = -(-split.lengths.astype(np.int64) // max_length)
     owner = np.repeat(np.arange(len(split)), count)
     number = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)

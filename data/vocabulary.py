@@ -27,6 +27,7 @@ _ESCAPES = (
     (_SPACE, _SPACE, f"{_ESCAPE}1"),
     ("^ ", " ", f"{_ESCAPE}2 "),  # Pattern, what it stands for, its escape.
 )
+_ERRORS = 2  # The least that SentencePiece logs.
 _LINES_TO_TRAIN = 1_000_000  # All of LM1B would not fit the trainer's memory.
 
 
@@ -42,9 +43,7 @@ class Vocabulary:
     """
 
     def __init__(self, model, name="vocabulary"):
-        # Slow to import, and images never need it.
-        import tensorflow_text
-
+        sentencepiece.set_min_log_level(_ERRORS)
         processor = sentencepiece.SentencePieceProcessor()
         try:
             processor.LoadFromSerializedProto(model)
@@ -62,9 +61,7 @@ class Vocabulary:
             )
         self.model = model
         self.size = processor.vocab_size()
-        self._tokenizer = tensorflow_text.SentencepieceTokenizer(
-            model=model, out_type=tf.int32, add_eos=True
-        )
+        self.tokenizer = _tokenizer(model, self.fingerprint)
 
     @property
     def fingerprint(self):
@@ -83,7 +80,7 @@ class Vocabulary:
         lines = tf.strings.unicode_transcode(lines, "UTF-8", "UTF-8")
         for pattern, _, escape in _ESCAPES:
             lines = tf.strings.regex_replace(lines, pattern, escape)
-        return self._tokenizer.tokenize(lines)
+        return self.tokenizer.tokenize(lines)
 
     def decode(self, tokens):
         """Lines of ids: what stands before the first EOS, without PAD.
@@ -99,7 +96,7 @@ class Vocabulary:
             tokens = tokens.to_tensor(PAD)
         ended = tf.cumsum(tf.cast(tokens == EOS, tf.int32), axis=1) > 0
         kept = tf.ragged.boolean_mask(tokens, ~ended & (tokens != PAD))
-        lines = self._tokenizer.detokenize(kept)
+        lines = self.tokenizer.detokenize(kept)
         for _, original, escape in reversed(_ESCAPES):
             lines = tf.strings.regex_replace(lines, escape, original)
         return lines
@@ -151,7 +148,7 @@ def build(lines, size, progress=True):
         disable=None if progress else True,
     )
     model = io.BytesIO()
-    sentencepiece.set_min_log_level(3)
+    sentencepiece.set_min_log_level(_ERRORS)
     sentencepiece.set_random_generator_seed(0)
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -171,13 +168,12 @@ def build(lines, size, progress=True):
             shuffle_input_sentence=True,
             max_sentence_length=1 << 20,  # Bytes; longer lines would be skipped.
             num_threads=os.cpu_count(),
-            minloglevel=3,
+            minloglevel=_ERRORS,
         )
     except RuntimeError as error:
         reason = " ".join(str(error).split()).split("] ")[-1]
         raise errors.DataError(
-            f"No vocabulary of {size:,} can be built from this text. "
-            f"Received: {reason}"
+            f"No vocabulary of {size:,} can be built from this text. Received: {reason}"
         ) from error
     return Vocabulary(model.getvalue())
 
@@ -187,3 +183,25 @@ def _escape(line):
     for pattern, _, escape in _ESCAPES:
         line = re.sub(pattern, escape, line)
     return line
+
+
+def _tokenizer(model, name):
+    """A `SentencepieceTokenizer` that outlives TensorFlow's cache of kernels.
+
+    Its own resource belongs to a kernel, and goes when the cache is cleared, as
+    `keras.utils.set_random_seed` does. A resource with a name stays.
+    """
+    # Slow to import, and images never need it.
+    import tensorflow_text
+    from tensorflow_text.python.ops import sentencepiece_tokenizer as inside
+
+    class Named(inside._SentencepieceModelResource):
+        def _create_resource(self):
+            create = inside.gen_sentencepiece_tokenizer.sentencepiece_op
+            return create(model=self._model, shared_name=f"vocabulary-{name}")
+
+    tokenizer = tensorflow_text.SentencepieceTokenizer(
+        model=model, out_type=tf.int32, add_eos=True
+    )
+    tokenizer._model_resource = Named(model, None)
+    return tokenizer

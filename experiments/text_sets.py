@@ -122,3 +122,22 @@ def documents_tiny():
         eval_batch_size=4, warmup_steps=2, decay_steps=10, train_steps=10,
         eval_every=5, eval_steps=2,
     )  # fmt: skip
+
+
+def _register_twins(name):
+    @registry.register(f"{name}_standard_normal")
+    def standard_normal():
+        return registry.based_on(name, prior="standard_normal")
+
+    @registry.register(f"{name}_no_latents")
+    def no_latents():
+        return registry.based_on(name, use_latents=False)
+
+    standard_normal.__doc__ = (
+        f"{name} with a standard normal prior: the plain VAE. Ours."
+    )
+    no_latents.__doc__ = f"{name} without latents: the autoregressive twin. Ours."
+
+
+for _name in ("lm1b", "lm1b_small", "documents"):
+    _register_twins(_name)

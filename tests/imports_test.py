@@ -19,7 +19,14 @@ ORDER = [
     ("deltavae_tf.export",),
     ("experiments",),
 ]
-BACKEND_NEUTRAL = ("noise", "segments", "distributions", "layers", "objectives", "models")
+BACKEND_NEUTRAL = (
+    "noise",
+    "segments",
+    "distributions",
+    "layers",
+    "objectives",
+    "models",
+)
 
 
 def modules():

@@ -122,42 +122,38 @@ class TextDecoder(keras.layers.Layer):
         h, cache = self.stack.step(self._with_latents(embedded, z), position, cache)
         return self.stack.logits(h), cache
 
-    def sample(
-        self,
-        z,
-        keys,
-        temperature=1.0,
-        given=None,
-        num_given=0,
-        length=None,
-        top_k=0,
-        top_p=1.0,
+    def sample(self, z, keys, temperature=1.0, length=None, **settings):
+        """Samples sentences from a key each: uint32 `[B, 2]`; see below for the rest.
+
+        Token t of a key is the same whatever `length`.
+        """
+        length = z.shape[1] if length is None else length
+        return self.sample_from_uniforms(
+            z, uniforms_of(keys, length), temperature, **settings
+        )
+
+    def sample_from_uniforms(
+        self, z, uniforms, temperature=1.0, given=None, num_given=0, top_k=0, top_p=1.0
     ):
         """Samples sentences, one token at a time, from cached keys and values.
 
         One loop of static shapes, which ends when all sentences have: compile it
-        (`backend.compile`). Token t of a key is the same whatever `length`.
+        (`backend.compile`).
 
         Args:
           z: float `[B, L, d]`, or None for the baseline.
-          keys: uint32 `[B, 2]`, one for each sentence.
+          uniforms: float32 `[B, L]` in (0, 1), a number for each token.
           temperature: float > 0 or scalar tensor; 1 samples the model itself.
           given: int `[B, L]`, sentences to complete, or None.
           num_given: int, or int32 tensor `[]` or `[B]`: how many tokens of `given` are
             kept.
-          length: int, L, the most tokens; by default that of z or `given`.
           top_k: static int, see `token_sampling.draw`.
           top_p: static float, likewise.
 
         Returns:
           int32 `[B, L]`; PAD after EOS. A sentence without EOS was cut at L.
         """
-        if length is None:
-            length = (given if z is None else z).shape[1]
-        batch_size = ops.shape(keys)[0]
-        steps = noise.fold(keys[:, None], np.arange(length, dtype="int32")[None])
-        uniforms = noise.uniform(ops.reshape(steps, (-1, 2)), (1,))
-        uniforms = ops.reshape(uniforms, (-1, length))
+        batch_size, length = ops.shape(uniforms)[0], uniforms.shape[1]
         num_given = ops.reshape(ops.cast(num_given, "int32"), (-1,))
 
         def going_on(position, tokens, before, ended, cache):
@@ -198,3 +194,9 @@ class TextDecoder(keras.layers.Layer):
             "use_latents": self.use_latents,
             "dropout_rate": self.dropout_rate,
         }
+
+
+def uniforms_of(keys, length):
+    """float32 `[B, length]` in (0, 1), a number for each token, of keys `[B, 2]`."""
+    steps = noise.fold(keys[:, None], np.arange(length, dtype="int32")[None])
+    return ops.reshape(noise.uniform(ops.reshape(steps, (-1, 2)), (1,)), (-1, length))

@@ -5,7 +5,7 @@ from keras import ops
 
 from deltavae_tf import backend, noise
 from deltavae_tf import segments as places
-from deltavae_tf.models import delta_vae, token_sampling
+from deltavae_tf.models import delta_vae, text_decoder, token_sampling
 
 _POSTERIOR, _, _LATENTS, _TOKENS = range(4)  # As `delta_vae` numbers the purposes.
 _MOMENT_SAMPLES = 256
@@ -273,21 +273,22 @@ class TextVAE(delta_vae.DeltaVAE):
             raise ValueError(
                 f"`given` must be [n, {length}], padded. Received: {list(given.shape)}"
             )
-        settings = (length, top_k, top_p, given is not None)
-        if settings not in self._samplers:
+        if (top_k, top_p) not in self._samplers:
 
-            def draw(z, keys, temperature, given, num_given):
-                return self.decoder.sample(
-                    z, keys, temperature, given, num_given, length, top_k, top_p
-                )
+            def draw(*arguments):
+                sample = self.decoder.sample_from_uniforms
+                return sample(*arguments, top_k=top_k, top_p=top_p)
 
-            self._samplers[settings] = backend.compile(draw)
+            self._samplers[top_k, top_p] = backend.compile(draw)
         keys = _keys(seed, first, n, _TOKENS)
+        # Noise outside: XLA would take longer to compile it than all the rest.
+        uniforms = text_decoder.uniforms_of(keys, length)
         temperature = ops.convert_to_tensor(temperature, dtype="float32")
         if given is not None:
             given = ops.cast(given, "int32")
             num_given = ops.zeros((n,), dtype="int32") + num_given
-        return self._samplers[settings](z, keys, temperature, given, num_given)
+        draw = self._samplers[top_k, top_p]
+        return draw(z, uniforms, temperature, given, num_given)
 
     def reconstruct(self, x, temperature=1.0, seed=0, top_k=0, top_p=1.0):
         """x' ~ p(x | z) with z ~ q(z | x): int32 `[B, L]` for sentences `[B, L]`.

@@ -246,7 +246,8 @@ def _sentence(row, train_steps, model):
     left = (train_steps - row["step"]) / speed / 60
     return (
         f"step {row['step']}/{train_steps} {prefix or 'train_'}{model.unit_name} "
-        f"{row[f'{prefix}nelbo_{unit}']:.4f} (aux {row[f'{prefix}nelbo_aux_{unit}']:.4f}) "
+        f"{row[f'{prefix}nelbo_{unit}']:.4f} "
+        f"(aux {row[f'{prefix}nelbo_aux_{unit}']:.4f}) "
         f"rate {row[prefix + 'rate_nats']:.2f} nats "
         f"(aux {row[prefix + 'rate_aux_nats']:.2f}), "
         f"{speed:.2f} steps/s, {left:.1f} min left"

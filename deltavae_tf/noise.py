@@ -49,7 +49,12 @@ def threefry(key, counter):
 
 
 def make_key(seed):
-    """The root key of an integer seed: uint32 `[2]`."""
+    """The root key of an integer seed of 64 bits: uint32 `[2]`.
+
+    A seed that is such a key already is returned as it is.
+    """
+    if len(getattr(seed, "shape", ())) == 1:
+        return seed
     seed = int(seed)
     words = np.array([seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF], np.uint32)
     return ops.convert_to_tensor(words, dtype="uint32")

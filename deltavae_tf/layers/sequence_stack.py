@@ -1,22 +1,21 @@
-"""The Transformer that text encoder and decoder share: embeddings, blocks, softmax."""
+"""The Transformer that text encoder and decoder share."""
 
 import keras
 from keras import ops
 
 from deltavae_tf import noise
 from deltavae_tf import segments as places
-from deltavae_tf.layers import dropout, positions, sequence_block, token_embedding
+from deltavae_tf.layers import dropout, positions, sequence_block
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
 class SequenceStack(keras.layers.Layer):
-    """Tokens' embeddings, position signal, blocks and a last layer norm.
+    """Position signal, blocks and a last layer norm.
 
     Positions count from the start of each segment, and attention stays within it, so
     a sentence gives the same wherever it stands in a row.
 
     Args:
-      vocabulary_size: int.
       num_layers: int (Table 5's l).
       width: int (h).
       filter_size: int (r).
@@ -26,7 +25,7 @@ class SequenceStack(keras.layers.Layer):
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:
-      inputs: float `[B, L, width]`, such as `embed(tokens)`.
+      inputs: float `[B, L, width]`, embeddings.
       segments: int32 `[B, L]`, see `segments.segment_ids`.
       keys: uint32 `[B, 2]` for dropout, or None.
 
@@ -38,7 +37,6 @@ class SequenceStack(keras.layers.Layer):
 
     def __init__(
         self,
-        vocabulary_size,
         num_layers,
         width,
         filter_size,
@@ -48,7 +46,6 @@ class SequenceStack(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.vocabulary_size = vocabulary_size
         self.num_layers = num_layers
         self.width = width
         self.filter_size = filter_size
@@ -56,9 +53,6 @@ class SequenceStack(keras.layers.Layer):
         self.future = future
         self.dropout_rate = dropout_rate
         policy = self.dtype_policy
-        self.embedding = token_embedding.TokenEmbedding(
-            vocabulary_size, width, name="embedding", dtype=policy
-        )
         self.dropout = dropout.Dropout(dropout_rate, dtype=policy)
         self.blocks = [
             sequence_block.SequenceBlock(
@@ -71,7 +65,6 @@ class SequenceStack(keras.layers.Layer):
         )
 
     def build(self, inputs_shape, segments_shape=None):
-        self.embedding.build()
         for block in self.blocks:
             block.build((None, None, self.width))
         self.norm.build((None, None, self.width))
@@ -88,14 +81,6 @@ class SequenceStack(keras.layers.Layer):
 
     def compute_output_shape(self, inputs_shape, *unused_shapes):
         return inputs_shape
-
-    def embed(self, tokens):
-        """float `[B, L, width]` of int `[B, L]`."""
-        return self.embedding(tokens)
-
-    def logits(self, features):
-        """float32 `[..., vocabulary_size]`, from the table of embeddings."""
-        return self.embedding.logits(features)
 
     def init_cache(self, batch_size, length):
         """The empty cache of a segment of `length` positions."""
@@ -126,7 +111,6 @@ class SequenceStack(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
             "num_layers": self.num_layers,
             "width": self.width,
             "filter_size": self.filter_size,

@@ -6,7 +6,7 @@ from keras import ops
 
 from deltavae_tf import backend, noise
 from deltavae_tf import segments as places
-from deltavae_tf.layers import sequence_stack
+from deltavae_tf.layers import sequence_stack, token_embedding
 from deltavae_tf.models import token_sampling
 
 
@@ -59,8 +59,10 @@ class TextDecoder(keras.layers.Layer):
         self.num_heads = num_heads
         self.use_latents = use_latents
         self.dropout_rate = dropout_rate
+        self.embedding = token_embedding.TokenEmbedding(
+            vocabulary_size, width, name="embedding", dtype=self.dtype_policy
+        )
         self.stack = sequence_stack.SequenceStack(
-            vocabulary_size,
             num_layers,
             width,
             filter_size,
@@ -75,7 +77,8 @@ class TextDecoder(keras.layers.Layer):
             )
 
     def build(self, z_shape=None, x_shape=None):
-        self.stack.build(x_shape)
+        self.embedding.build()
+        self.stack.build((None, None, self.width))
         if self.use_latents:
             self.latents.build((None, None, z_shape[-1]))
 
@@ -92,11 +95,11 @@ class TextDecoder(keras.layers.Layer):
 
     def logits(self, z, x, segments, keys=None):
         """float32 `[B, L, V]`, of every token given those before it."""
-        before = ops.pad(self.stack.embed(x)[:, :-1], ((0, 0), (1, 0), (0, 0)))
+        before = ops.pad(self.embedding(x)[:, :-1], ((0, 0), (1, 0), (0, 0)))
         first = places.is_first(segments)[..., None]
         before = ops.where(first, ops.zeros_like(before), before)
         features = self.stack(self._with_latents(before, z), segments, keys=keys)
-        return self.stack.logits(features)
+        return self.embedding.logits(features)
 
     def _with_latents(self, embedded, z):
         return embedded + self.latents(z) if self.use_latents else embedded
@@ -117,10 +120,10 @@ class TextDecoder(keras.layers.Layer):
         Returns:
           Logits float32 `[B, V]`, cache.
         """
-        embedded = self.stack.embed(before)
+        embedded = self.embedding(before)
         embedded = ops.where(position > 0, embedded, ops.zeros_like(embedded))
         h, cache = self.stack.step(self._with_latents(embedded, z), position, cache)
-        return self.stack.logits(h), cache
+        return self.embedding.logits(h), cache
 
     def sample(self, z, keys, temperature=1.0, length=None, **settings):
         """Samples sentences from a key each: uint32 `[B, 2]`; see below for the rest.

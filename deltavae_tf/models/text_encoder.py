@@ -6,7 +6,7 @@ from keras import ops
 
 from deltavae_tf import segments as places
 from deltavae_tf.distributions import segmented_ar1
-from deltavae_tf.layers import sequence_stack
+from deltavae_tf.layers import sequence_stack, token_embedding
 from deltavae_tf.models import image_encoder
 
 _MIN_SCALE = 1e-4  # Relative to the optimum.
@@ -60,8 +60,10 @@ class TextEncoder(keras.layers.Layer):
         self.num_heads = num_heads
         self.alpha = list(np.zeros(latent_channels) if alpha is None else alpha)
         self._prior = segmented_ar1.SegmentedAR1(self.alpha)
+        self.embedding = token_embedding.TokenEmbedding(
+            vocabulary_size, width, name="embedding", dtype=self.dtype_policy
+        )
         self.stack = sequence_stack.SequenceStack(
-            vocabulary_size,
             num_layers,
             width,
             filter_size,
@@ -78,12 +80,13 @@ class TextEncoder(keras.layers.Layer):
         )
 
     def build(self, x_shape):
-        self.stack.build(x_shape)
+        self.embedding.build()
+        self.stack.build((None, None, self.width))
         self.head.build((None, None, self.width))
 
     def call(self, x):
         segments = places.segment_ids(x)
-        h = self.stack(self.stack.embed(x), segments)
+        h = self.stack(self.embedding(x), segments)
         loc, raw_scale = ops.split(self.head(h), 2, axis=-1)
         # softplus(ln(e - 1)) = 1: the scale starts at the optimum.
         relative = ops.softplus(raw_scale + float(np.log(np.e - 1.0)))

@@ -145,7 +145,7 @@ class TextVAE(delta_vae.DeltaVAE):
     def sample_posterior(self, x, seed=0, first=0):
         """z ~ q(z | x): float32 `[B, L, d]`; `seed` and `first` as for `sample`."""
         posterior = self.encode(x).distribution
-        keys = _keys(seed, first, ops.shape(x)[0], _POSTERIOR)
+        keys = sample_keys(seed, first, ops.shape(x)[0], _POSTERIOR)
         return self._draw(posterior.loc, posterior.scale, keys)
 
     def _draw(self, loc, scale, keys):
@@ -159,7 +159,7 @@ class TextVAE(delta_vae.DeltaVAE):
         if prior not in samplers or samplers[prior] is None:
             known = [name for name, value in samplers.items() if value is not None]
             raise ValueError(f"`prior` must be one of {known}. Received: {prior!r}")
-        keys = _keys(seed, first, n, _LATENTS)
+        keys = sample_keys(seed, first, n, _LATENTS)
         channels = len(self.prior.alpha)
         eps = noise.normal_sequence(keys, length or self.max_length, channels)
         return samplers[prior].sample_from_noise(eps, temperature)
@@ -280,7 +280,7 @@ class TextVAE(delta_vae.DeltaVAE):
                 return sample(*arguments, top_k=top_k, top_p=top_p)
 
             self._samplers[top_k, top_p] = backend.compile(draw)
-        keys = _keys(seed, first, n, _TOKENS)
+        keys = sample_keys(seed, first, n, _TOKENS)
         # Noise outside: XLA would take longer to compile it than all the rest.
         uniforms = text_decoder.uniforms_of(keys, length)
         temperature = ops.convert_to_tensor(temperature, dtype="float32")
@@ -312,7 +312,7 @@ def num_tokens(x):
     return ops.sum(ops.cast(ops.not_equal(x, places.PAD), "float32"), axis=1)
 
 
-def _keys(seed, first, n, purpose):
+def sample_keys(seed, first, n, purpose):
     """Keys uint32 `[n, 2]` of the samples from number `first` on, or of those given."""
     numbers = first
     if not len(getattr(first, "shape", ())):

@@ -6,8 +6,6 @@ import random
 from data import corpora, vocabulary
 
 WORDS = "the a cat dog sat ran on over mat , and then it slept . who knows ? Ü".split()
-    "the a cat dog sat ran on over mat , and then it slept . who knows ? Ünï".split()
-)
 
 
 def lines(count=400, seed=0):

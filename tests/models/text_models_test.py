@@ -211,7 +211,7 @@ def test_log_prob_is_the_log_softmax_of_every_token_but_padding(model):
 def test_flat_logits_cost_log_v_a_token(model):
     decoder = text_decoder.TextDecoder(V, **SIZES)
     decoder(latents(3), unpacked())
-    decoder.stack.embedding.table.assign(np.zeros((V, 8)))
+    decoder.embedding.table.assign(np.zeros((V, 8)))
     found = decoder(latents(3), unpacked()).log_prob(unpacked())
     expected = [-len(s) * np.log(V) for s in SENTENCES]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -237,7 +237,7 @@ def test_sample_is_what_the_parallel_model_draws(model):
     """The loop against a Python loop over whole forward passes."""
     z = np.array(model.sample_latents(4, seed=5))
     found = np.array(model.sample(4, seed=5))
-    keys = text_vae._keys(5, 0, 4, 3)
+    keys = text_vae.sample_keys(5, 0, 4, 3)
     uniforms = np.array(text_decoder.uniforms_of(keys, L))
     x = np.zeros((4, L), np.int32)
     for t in range(L):

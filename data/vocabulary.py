@@ -94,6 +94,7 @@ class Vocabulary:
         """
         if isinstance(tokens, tf.RaggedTensor):
             tokens = tokens.to_tensor(PAD)
+        tokens = tf.cast(tokens, tf.int32)
         ended = tf.cumsum(tf.cast(tokens == EOS, tf.int32), axis=1) > 0
         kept = tf.ragged.boolean_mask(tokens, ~ended & (tokens != PAD))
         lines = self.tokenizer.detokenize(kept)

@@ -97,8 +97,8 @@ def lm1b_small():
         layers=2, width=128, filter_size=512, num_heads=4, auxiliary_units=64,
         dropout=0.0, packed=True, max_length=128, batch_size=16,
         learning_rate_schedule="warmup_cosine", learning_rate=2e-3,
-        warmup_steps=100, decay_steps=1200, ema_decay=0.99,
-        train_steps=1200, eval_every=400, eval_steps=4, eval_batch_size=16,
+        warmup_steps=100, decay_steps=700, ema_decay=0.99,
+        train_steps=700, eval_every=350, eval_steps=4, eval_batch_size=16,
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def documents():
     return registry.based_on(
         "lm1b_small",
         problem="documents", vocabulary_size=2048, batch_size=8, dropout=0.1,
-        num_held_out=200, decay_steps=800, train_steps=800, eval_every=200,
+        num_held_out=200, decay_steps=400, train_steps=400, eval_every=200,
     )  # fmt: skip
 
 

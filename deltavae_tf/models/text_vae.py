@@ -184,8 +184,8 @@ class TextVAE(delta_vae.DeltaVAE):
         apart = ops.sum((z - other) * last, axis=1, keepdims=True)
         steps_on = ops.cast(ops.maximum(step, 0), "float32")[..., None]
         alpha = ops.convert_to_tensor(self.prior.alpha.astype("float32"))
-        decay = ops.where(steps_on > 0, ops.power(alpha, steps_on), 1.0)
-        return ops.where(step[..., None] < 0, z, other + decay * apart)
+        moved = other + ops.power(alpha, steps_on) * apart
+        return ops.where(step[..., None] <= 0, z, moved)
 
     def latent_moments(self, prior="aux", seed=0):
         """Mean and deviation of a prior's latents over samples and time: each `[d]`.

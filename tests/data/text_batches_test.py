@@ -182,8 +182,8 @@ def test_a_damaged_cache_is_an_error(vocab, tmp_path):
 def test_a_known_count_of_words_is_checked(vocab):
     corpus = text_fakes.corpus(["the cat", "dog"], known_words=5)
     assert sentences.prepare(corpus, vocab, progress=False).num_words == 5
-    corpus = text_fakes.corpus(["the cat", "dog sat"], known_words=5)
-    with pytest.raises(errors.DataError, match="must have 5 words.*Received: 6"):
+    corpus = text_fakes.corpus(["the cat", "dog sat " * 6], known_words=5)
+    with pytest.raises(errors.DataError, match="must have 5 words.*Received: 16"):
         sentences.prepare(corpus, vocab, progress=False)
 
 

@@ -118,7 +118,7 @@ def test_another_kind_of_vocabulary_is_an_error(tmp_path):
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(text_fakes.lines()),
         model_writer=model,
-        vocab_size=60,
+        vocab_size=40,
         minloglevel=2,
     )
     with pytest.raises(errors.DataError, match="another kind of vocabulary"):

@@ -256,7 +256,8 @@ def test_sample_is_what_the_parallel_model_draws(model):
 
 def test_samples_do_not_depend_on_how_many_or_how_long(model):
     four = np.array(model.sample(4, seed=2))
-    np.testing.assert_array_equal(np.array(model.sample(2, seed=2, first=2)), four[2:])
+    later = np.array(model.sample(4, seed=2, first=2))
+    np.testing.assert_array_equal(later[:2], four[2:])
     short = np.array(model.sample(4, seed=2, length=6))
     np.testing.assert_array_equal(short, four[:, :6])
     assert (np.array(model.sample(4, seed=3)) != four).any()

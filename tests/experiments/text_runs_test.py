@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -15,7 +16,6 @@ from deltavae_tf import text_export
 from deltavae_tf.sampling import text
 from deltavae_tf.training import checkpoints, run_folder
 from experiments import (
-    export_text,
     hparams,
     record,
     runs,
@@ -258,10 +258,20 @@ print(json.dumps(found))
 """
 
 
-def test_saved_model_of_strings_in_a_process_without_this_code(trained, tmp):
+@pytest.mark.slow  # Two processes that start TensorFlow.
+def test_saved_model_of_strings_in_a_process_without_this_code(trained):
     path, _, _ = trained
-    with flagsaver.flagsaver(output_dir=str(path)):
-        export_text.main([])
+    program = [sys.executable, "-m", "experiments.export_text"]
+    root = pathlib.Path(__file__).parents[2]
+    done = subprocess.run(
+        [*program, f"--output_dir={path}"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "complete(text, seed, temperature, prior) -> text" in done.stdout
     done = subprocess.run(
         [sys.executable, "-c", LOADER, str(path / "saved_model")],
         cwd="/",

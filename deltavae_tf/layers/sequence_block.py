@@ -79,9 +79,10 @@ class SequenceBlock(keras.layers.Layer):
 
     def init_cache(self, batch_size, length, channels):
         """Empty keys and values of `length` positions."""
-        shape = (batch_size, length, self.num_heads, channels // self.num_heads)
-        empty = ops.zeros(shape, dtype=self.compute_dtype)
-        return {"keys": empty, "values": empty}
+        heads, width = self.num_heads, channels // self.num_heads
+        keys = ops.zeros((batch_size, heads, width, length), dtype=self.compute_dtype)
+        values = ops.zeros((batch_size, heads, length, width), dtype=self.compute_dtype)
+        return {"keys": keys, "values": values}
 
     def step(self, inputs, position, cache):
         """One position, which looks at itself and those before it.
@@ -96,11 +97,10 @@ class SequenceBlock(keras.layers.Layer):
         """
         h = self.attend_norm(inputs)
         keys, values = self.attend.project(h[:, None], h[:, None])
-        start = (0, position, 0, 0)
-        keys = ops.slice_update(cache["keys"], start, keys)
-        values = ops.slice_update(cache["values"], start, values)
-        allowed = ops.arange(keys.shape[1]) <= position
-        h = inputs + self.attend.step(h, keys, values, allowed)
+        keys = ops.slice_update(cache["keys"], (0, 0, 0, position), keys)
+        values = ops.slice_update(cache["values"], (0, 0, position, 0), values)
+        allowed = ops.arange(values.shape[2]) <= position
+        h = inputs + self.attend.step(h, [(keys, values, allowed)])
         return self._feed_forward(h, None), {"keys": keys, "values": values}
 
     def get_config(self):

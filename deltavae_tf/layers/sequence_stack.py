@@ -98,7 +98,7 @@ class SequenceStack(keras.layers.Layer):
         Returns:
           float32 `[B, width]`, cache.
         """
-        length = cache["block_0"]["keys"].shape[1]
+        length = cache["block_0"]["values"].shape[2]
         signal = positions.sinusoid(length, self.width)
         signal = ops.slice(signal, (position, 0), (1, self.width))
         h = ops.cast(inputs, self.compute_dtype) + ops.cast(signal, self.compute_dtype)

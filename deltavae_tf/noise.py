@@ -104,6 +104,16 @@ def normal(keys, shape):
     return np.float32(2.0**0.5) * ops.erfinv(2.0 * uniform(keys, shape) - 1.0)
 
 
+def normal_sequence(keys, length, channels):
+    """Standard normal by time step: float32 `[B, length, channels]`.
+
+    The numbers of a step do not depend on how many steps follow.
+    """
+    steps = fold(keys[:, None], ops.arange(length)[None])
+    flat = normal(ops.reshape(steps, (-1, 2)), (channels,))
+    return ops.reshape(flat, (-1, length, channels))
+
+
 def bernoulli(keys, shape, probability):
     """True with `probability` (a Python float): bool `[B, *shape]`."""
     threshold = min(int(probability * 2.0**32), 2**32 - 1)

@@ -164,7 +164,7 @@ def training_batches(split, batch_size, seed, start_step=0, num_shards=1, shard=
     positions = positions.apply(
         tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     )
-    return _pipeline(positions.map(gather, split.parallel_reads))
+    return without_sharding(positions.map(gather, split.parallel_reads))
 
 
 def evaluation_batches(split, batch_size, limit=None, num_shards=1, shard=0):
@@ -199,7 +199,7 @@ def evaluation_batches(split, batch_size, limit=None, num_shards=1, shard=0):
         kept = tf.reshape(real, [-1] + [1] * (mask.shape.rank - 1))
         return {**examples, "mask": tf.where(kept, mask, 0.0)}
 
-    return _pipeline(
+    return without_sharding(
         tf.data.Dataset.range(num_batches).map(batch, split.parallel_reads)
     )
 
@@ -233,7 +233,7 @@ def _part_of_batch(batch_size, num_shards, shard):
     return slice(shard * size, (shard + 1) * size)
 
 
-def _pipeline(dataset):
+def without_sharding(dataset):
     """Adds what both kinds of batches share: prefetching, and who shards."""
     options = tf.data.Options()
     # The arguments say which shard this is; tf.distribute must not shard again.

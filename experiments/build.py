@@ -98,12 +98,12 @@ def posterior(hparams, encoder, num_timesteps):
     return independent_encoder.IndependentDeltaEncoder(encoder, rate, name="posterior")
 
 
-def objective(hparams, num_dims):
+def objective(hparams, num_dims=None):
     """What the method minimizes.
 
     Args:
       hparams: `TrainingHparams`.
-      num_dims: int, predicted scalars of an example, for rates in bits/dim.
+      num_dims: int, predicted scalars of an example, for GECO's bits/dim.
     """
     if hparams.method == "beta_vae":
         return objectives.BetaVAE(hparams.beta)

@@ -15,7 +15,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAMS = sorted((ROOT / "experiments").rglob("*.py"))
 DOCUMENTS = [
     path
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PROGRAMS)
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *PROGRAMS,
+    )
     if path.exists()
 ]
 
@@ -65,9 +70,10 @@ def own_flags(path, seen=()):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr.startswith("DEFINE_") and node.args:
                 names.add(ast.literal_eval(node.args[0]))
-        if isinstance(node, ast.ImportFrom) and node.module == "experiments":
+        module = getattr(node, "module", None) or ""
+        if isinstance(node, ast.ImportFrom) and module.split(".")[0] == "experiments":
             for alias in node.names:
-                other = ROOT / "experiments" / f"{alias.name}.py"
+                other = module_path(f"{module}.{alias.name}")
                 names |= own_flags(other, (*seen, path))
     return names
 
@@ -99,7 +105,10 @@ def problems_of(module, arguments):
         if "hparams_set" in given:
             registry.hparams(given["hparams_set"], given.get("hparams", ""))
         else:
-            registry.parse(registry.ImageHparams, given.get("hparams", ""))
+            kind = registry.ImageHparams
+            if module.rsplit(".", 1)[1] in ("lm1b", "documents"):
+                kind = registry.TextHparams
+            registry.parse(kind, given.get("hparams", ""))
     except ValueError as error:
         problems.append(str(error))
     return problems

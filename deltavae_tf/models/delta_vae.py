@@ -52,6 +52,10 @@ class DeltaVAE(keras.Model):
     Reference: Razavi et al., "Preventing posterior collapse with delta-VAEs" (2019).
     """
 
+    # The unit that the code length of an example is logged in, and its name for people.
+    unit, unit_name = "bpd", "bits/dim"
+    per_unit = ("nelbo", "nelbo_aux", "rate", "rate_aux")
+
     def __init__(
         self,
         encoder,
@@ -106,7 +110,7 @@ class DeltaVAE(keras.Model):
                 f"`kl_of_channels(loc, scale)`, as AR1. Received: {prior}"
             )
         names = [f"{name}_nats" for name in _TERMS]
-        names += ["nelbo_bpd", "nelbo_aux_bpd", "rate_bpd", "rate_aux_bpd"]
+        names += [f"{name}_{self.unit}" for name in self.per_unit]
         self._term_metrics = {name: keras.metrics.Mean(name=name) for name in names}
         self._grad_norm = keras.metrics.Mean(name="grad_norm")
         self._sample = None
@@ -124,6 +128,16 @@ class DeltaVAE(keras.Model):
             step = ops.convert_to_tensor(self.steps)
         keys = noise.fold(noise.fold(root, step)[None], index)
         dropout_keys = noise.fold(keys, _DROPOUT) if training else None
+        return self.terms(x, keys, dropout_keys)
+
+    def terms(self, x, keys, dropout_keys=None):
+        """What `call` returns, with the noise of given keys.
+
+        Args:
+          x: data, `[B, ...]`.
+          keys: uint32 `[B, 2]`, of the posterior's sample.
+          dropout_keys: uint32 `[B, 2]`, or None without dropout.
+        """
         if self.encoder is None:
             distribution = self._decode(None, x, dropout_keys)
             nothing = ops.zeros(ops.shape(x)[:1], dtype="float32")
@@ -304,17 +318,24 @@ class DeltaVAE(keras.Model):
         as_dict = kwargs.pop("return_dict", False)
         logs = super().evaluate(*args, return_dict=True, **kwargs)
         del logs["grad_norm"]  # Keras reports all metrics; this one is training's.
-        self.check_rate(logs["rate_nats"])
+        self.check_rate(logs["rate_nats"], logs.get("committed_rate_nats"))
         return logs if as_dict else list(logs.values())
 
-    def check_rate(self, rates):
+    def check_rate(self, rates, committed=None):
         """Raises a FloatingPointError if a rate is below the committed rate.
 
         Args:
           rates: float or array, nats, of posteriors of this model.
+          committed: float, or array like `rates` where examples commit to different
+            rates; by default `committed_rate()`.
         """
-        lowest, delta = float(np.min(rates)), self.committed_rate()
-        if not lowest >= delta - _RATE_TOLERANCE * max(delta, 1.0):
+        rates = np.asarray(rates, np.float64)
+        committed = self.committed_rate() if committed is None else committed
+        committed = np.broadcast_to(np.asarray(committed, np.float64), rates.shape)
+        lacking = committed - rates - _RATE_TOLERANCE * np.maximum(committed, 1.0)
+        if not np.all(lacking <= 0):  # A rate that is not a number is a breach too.
+            worst = np.unravel_index(np.argmax(lacking), rates.shape)
+            lowest, delta = rates[worst], committed[worst]
             raise FloatingPointError(
                 f"A rate of {lowest} nats is below the committed rate of {delta} nats. "
                 "By equation 1 this cannot be: encoder or prior is broken."
@@ -356,17 +377,26 @@ class DeltaVAE(keras.Model):
         Args:
           x: data as in a batch, `[B, ...]`.
           temperature: float > 0, of the decoder.
-          seed: int.
+          seed: int, or key uint32 `[2]`.
 
         Returns:
           Array like x, int32 for images.
         """
+        z = self.sample_posterior(x, seed)
+        return self.sample_data(z, ops.shape(x)[0], temperature, seed)
+
+    def sample_posterior(self, x, seed=0, first=0):
+        """z ~ q(z | x): float32 `[B, n, d]`.
+
+        Args:
+          x: data as in a batch, `[B, ...]`.
+          seed: int, or key.
+          first: int, or ints `[B]`: as `sample`.
+        """
         posterior = self.encode(x).distribution
-        eps = noise.normal(
-            _sample_keys(seed, 0, ops.shape(x)[0], _POSTERIOR), posterior.loc.shape[1:]
-        )
-        z = posterior.loc + posterior.scale * eps
-        return self._sample_data(z, len(x), temperature, seed)
+        keys = _sample_keys(seed, first, ops.shape(x)[0], _POSTERIOR)
+        eps = noise.normal(keys, posterior.loc.shape[1:])
+        return posterior.loc + posterior.scale * eps
 
     def sample_latents(self, n, prior="aux", temperature=1.0, seed=0, first=0):
         """Latents from a prior: float32 `[n, time steps, d]`.
@@ -390,8 +420,9 @@ class DeltaVAE(keras.Model):
           n: int, how many.
           prior: "aux" or "ar1". Ignored by the autoregressive baseline.
           temperature: float > 0; below 1 prior and decoder are sharper.
-          seed: int.
-          first: int, the number of the first sample, to draw many in parts.
+          seed: int, or key uint32 `[2]`.
+          first: int, the number of the first sample, to draw many in parts; or ints
+            `[n]`, the number of each.
 
         Returns:
           Array `[n, ...]` of the decoder's dtype, int32 `[n, H, W, C]` for images.
@@ -401,9 +432,23 @@ class DeltaVAE(keras.Model):
         z = None
         if self.encoder is not None:
             z = self.sample_latents(n, prior, temperature, seed, first)
-        return self._sample_data(z, n, temperature, seed, first)
+        return self.sample_data(z, n, temperature, seed, first)
 
-    def _sample_data(self, z, n, temperature, seed, first=0):
+    def sample_data(self, z, n, temperature=1.0, seed=0, first=0, **given):
+        """x ~ p(x | z) for `n` latents, through the decoder's cache if it has one.
+
+        Args:
+          z: float `[n, time steps, d]`, or None for the autoregressive baseline.
+          n: int.
+          temperature: float > 0.
+          seed: int, or key uint32 `[2]`.
+          first: int, or ints `[n]`: as `sample`.
+          **given: what the decoder's `sample` takes beside, such as `given` and
+            `num_given` of `ImageDecoder`.
+
+        Returns:
+          As `sample`.
+        """
         if not temperature > 0:
             raise ValueError(f"`temperature` must be above 0. Received: {temperature}")
         if not hasattr(self.decoder, "sample"):
@@ -411,7 +456,8 @@ class DeltaVAE(keras.Model):
         if self._sample is None:
             self._sample = backend.compile(self.decoder.sample)
         temperature = ops.convert_to_tensor(temperature, dtype="float32")
-        return self._sample(z, _sample_keys(seed, first, n, _PIXELS), temperature)
+        keys = pixel_keys(seed, first, n)
+        return self._sample(z, keys, temperature, **given)
 
     # Saving.
 
@@ -473,6 +519,17 @@ def _dtype(x):
     return keras.backend.standardize_dtype(x.dtype)
 
 
+def pixel_keys(seed, first, n):
+    """The keys that `sample_data` gives the decoder: uint32 `[n, 2]`; Args as there."""
+    return _sample_keys(seed, first, n, _PIXELS)
+
+
 def _sample_keys(seed, first, n, purpose):
+    """Keys uint32 `[n, 2]` of `n` samples: those from number `first` on, or, if
+    `first` is ints `[n]`, of those numbers.
+    """
     key = noise.fold(noise.make_key(seed), purpose)
-    return noise.fold(key[None], ops.arange(first, first + n))
+    numbers = first
+    if not len(getattr(first, "shape", ())):
+        numbers = ops.arange(first, first + n)
+    return noise.fold(key[None], numbers)

@@ -317,6 +317,17 @@ def load(path, use_average=True):
     return model, hparams, found.step
 
 
+def data_dir(path):
+    """The --data_dir that a run was started with, or None."""
+    with contextlib.suppress(FileNotFoundError):
+        name = os.path.join(os.path.expanduser(path), "flags.txt")
+        with open(name, encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("--data_dir="):
+                    return line.strip().partition("=")[2]
+    return None
+
+
 def table(rows):
     """A table for the terminal: list of dicts with the same keys -> str."""
     names = list(rows[0])

@@ -12,7 +12,7 @@ from keras import ops
 from deltavae_tf import backend
 from deltavae_tf.distributions import ar1, delta_normal
 from deltavae_tf.models import auxiliary_prior, delta_vae, image_decoder, image_encoder
-from deltavae_tf.sampling import images
+from deltavae_tf.sampling import images, traversals
 from tests import testing
 
 on_jax = pytest.mark.skipif(
@@ -83,6 +83,22 @@ def test_samples_are_the_same_numbers_on_every_backend():
     ))  # fmt: skip
     naive = images.naive_sample(model.decoder, z, testing.keys(2))
     np.testing.assert_array_equal(cached, naive)
+
+
+@on_jax
+def test_traversals_on_jax():
+    model, batch = make()
+    kinds = traversals.Traversals(model, seed=1, batch_size=4)
+    dream = kinds.daydream(2, 2)
+    np.testing.assert_allclose(dream.latents[0, 1, :, 0], LATENTS, rtol=1e-3)
+    z = model.sample_posterior(dream.images[0], 1, ops.convert_to_tensor([2, 3]))
+    np.testing.assert_allclose(dream.latents[1], z, rtol=1e-4, atol=1e-5)
+    done = kinds.completion(batch["image"][:2], num_given=7, rows=1)
+    keys = delta_vae.pixel_keys(1, ops.convert_to_tensor([0, 1]), 2)
+    naive = images.naive_sample(
+        model.decoder, done.latents[2], keys, given=done.images[1], num_given=7
+    )
+    np.testing.assert_array_equal(done.images[2], naive)
 
 
 @on_jax

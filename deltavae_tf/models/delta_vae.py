@@ -334,17 +334,26 @@ class DeltaVAE(keras.Model):
         Args:
           x: data as in a batch, `[B, ...]`.
           temperature: float > 0, of the decoder.
-          seed: int.
+          seed: int, or key uint32 `[2]`.
 
         Returns:
           Array like x, int32 for images.
         """
+        z = self.sample_posterior(x, seed)
+        return self.sample_data(z, ops.shape(x)[0], temperature, seed)
+
+    def sample_posterior(self, x, seed=0, first=0):
+        """z ~ q(z | x): float32 `[B, n, d]`.
+
+        Args:
+          x: data as in a batch, `[B, ...]`.
+          seed: int, or key.
+          first: int, or ints `[B]`: as `sample`.
+        """
         posterior = self.encode(x).distribution
-        eps = noise.normal(
-            _sample_keys(seed, 0, ops.shape(x)[0], _POSTERIOR), posterior.loc.shape[1:]
-        )
-        z = posterior.loc + posterior.scale * eps
-        return self._sample_data(z, len(x), temperature, seed)
+        keys = _sample_keys(seed, first, ops.shape(x)[0], _POSTERIOR)
+        eps = noise.normal(keys, posterior.loc.shape[1:])
+        return posterior.loc + posterior.scale * eps
 
     def sample_latents(self, n, prior="aux", temperature=1.0, seed=0, first=0):
         """Latents from a prior: float32 `[n, time steps, d]`.
@@ -368,8 +377,9 @@ class DeltaVAE(keras.Model):
           n: int, how many.
           prior: "aux" or "ar1". Ignored by the autoregressive baseline.
           temperature: float > 0; below 1 prior and decoder are sharper.
-          seed: int.
-          first: int, the number of the first sample, to draw many in parts.
+          seed: int, or key uint32 `[2]`.
+          first: int, the number of the first sample, to draw many in parts; or ints
+            `[n]`, the number of each.
 
         Returns:
           Array `[n, ...]` of the decoder's dtype, int32 `[n, H, W, C]` for images.
@@ -379,9 +389,23 @@ class DeltaVAE(keras.Model):
         z = None
         if self.encoder is not None:
             z = self.sample_latents(n, prior, temperature, seed, first)
-        return self._sample_data(z, n, temperature, seed, first)
+        return self.sample_data(z, n, temperature, seed, first)
 
-    def _sample_data(self, z, n, temperature, seed, first=0):
+    def sample_data(self, z, n, temperature=1.0, seed=0, first=0, **given):
+        """x ~ p(x | z) for `n` latents, through the decoder's cache if it has one.
+
+        Args:
+          z: float `[n, time steps, d]`, or None for the autoregressive baseline.
+          n: int.
+          temperature: float > 0.
+          seed: int, or key uint32 `[2]`.
+          first: int, or ints `[n]`: as `sample`.
+          **given: what the decoder's `sample` takes beside, such as `given` and
+            `num_given` of `ImageDecoder`.
+
+        Returns:
+          As `sample`.
+        """
         if not temperature > 0:
             raise ValueError(f"`temperature` must be above 0. Received: {temperature}")
         if not hasattr(self.decoder, "sample"):
@@ -389,7 +413,8 @@ class DeltaVAE(keras.Model):
         if self._sample is None:
             self._sample = backend.compile(self.decoder.sample)
         temperature = ops.convert_to_tensor(temperature, dtype="float32")
-        return self._sample(z, _sample_keys(seed, first, n, _PIXELS), temperature)
+        keys = pixel_keys(seed, first, n)
+        return self._sample(z, keys, temperature, **given)
 
     # Saving.
 
@@ -451,6 +476,17 @@ def _dtype(x):
     return keras.backend.standardize_dtype(x.dtype)
 
 
+def pixel_keys(seed, first, n):
+    """The keys that `sample_data` gives the decoder: uint32 `[n, 2]`; Args as there."""
+    return _sample_keys(seed, first, n, _PIXELS)
+
+
 def _sample_keys(seed, first, n, purpose):
+    """Keys uint32 `[n, 2]` of `n` samples: those from number `first` on, or, if
+    `first` is ints `[n]`, of those numbers.
+    """
     key = noise.fold(noise.make_key(seed), purpose)
-    return noise.fold(key[None], ops.arange(first, first + n))
+    numbers = first
+    if not len(getattr(first, "shape", ())):
+        numbers = ops.arange(first, first + n)
+    return noise.fold(key[None], numbers)

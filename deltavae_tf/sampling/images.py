@@ -2,7 +2,7 @@
 
 import numpy as np
 from keras import ops
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from deltavae_tf import backend, noise
 
@@ -91,6 +91,47 @@ def grid(images, columns, num_levels=256, zoom=1):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
         picture[top : top + height, left : left + width] = image
     return picture[:-gap, :-gap].repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def labeled_grid(
+    images, row_labels, column_labels, title="", num_levels=256, zoom=None
+):
+    """`grid` with a title above, column labels on top and row labels at the left.
+
+    Args:
+      images: integer `[rows, columns, H, W, C]`, 0 .. num_levels - 1, C = 1 or 3.
+      row_labels: list of str.
+      column_labels: list of str.
+      title: str.
+      num_levels: int.
+      zoom: int, screen pixels per pixel; by default tiles are about 96 wide.
+
+    Returns:
+      uint8 `[rows, columns, 3]`.
+    """
+    rows, columns, height, width, _ = images.shape
+    zoom = max(1, 96 // width) if zoom is None else zoom
+    tiles = grid(images.reshape(-1, *images.shape[2:]), columns, num_levels, zoom)
+    font = ImageFont.load_default(size=16)
+    line = 22
+    margin = 12 + int(max(map(font.getlength, row_labels)))
+    size = (
+        max(margin + tiles.shape[1], 12 + int(font.getlength(title))) + 6,
+        2 * line + tiles.shape[0] + 6,
+    )
+    picture = Image.new("RGB", size, "white")
+    picture.paste(Image.fromarray(tiles), (margin, 2 * line))
+    draw = ImageDraw.Draw(picture)
+    draw.text((6, line // 2), title, "black", font, anchor="lm")
+    step = (height + max(1, height // 16)) * zoom  # As in `grid`.
+    across = (width + max(1, height // 16)) * zoom
+    for row, label in enumerate(row_labels):
+        y = 2 * line + row * step + height * zoom // 2
+        draw.text((margin - 6, y), label, "black", font, anchor="rm")
+    for column, label in enumerate(column_labels):
+        x = margin + column * across + width * zoom // 2
+        draw.text((x, 3 * line // 2), label, "black", font, anchor="mm")
+    return np.asarray(picture)
 
 
 def write_png(path, picture):

@@ -5,16 +5,21 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+from data import digits
 from deltavae_tf.training import checkpoints, run_folder
+from experiments import runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 RUN = ["--hparams_set=digits_tiny", "--train_steps=60", "--local_eval_frequency=5"]
@@ -29,10 +34,14 @@ TERMS = (
 COMMANDS = """
 import contextlib, json, os, runpy, sys, tempfile
 from absl.testing import flagsaver
-from experiments import flags, record, sample
+from experiments import export, flags, record, sample
 from tests.experiments import programs_test
 
-mains = {"experiments.sample": sample.main, "experiments.record": record.main}
+mains = {
+    "experiments.sample": sample.main,
+    "experiments.record": record.main,
+    "experiments.export": export.main,
+}
 
 @contextlib.contextmanager
 def caught(descriptor, found):
@@ -119,6 +128,9 @@ def commands(run):
     sample = ["experiments.sample", output, "--random_seed=3"]
     nothing = folder.parent / "nothing"
     nothing.mkdir()
+    untrained = folder.parent / "untrained"
+    untrained.mkdir()
+    shutil.copy(folder / "hparams.json", untrained)
     lines = {
         "again": ["experiments.digits", *RUN, output],
         "remove": ["remove", str(folder / "evaluation.json")],
@@ -132,6 +144,12 @@ def commands(run):
         "flag": [*sample, "--temprature=0.5"],
         "temperature": [*sample, "--temperature=0"],
         "no run": ["experiments.sample", f"--output_dir={nothing}"],
+        "completion": [*sample, "--kind=completion", "--images=5,0,7", "--given=0.4"],
+        "images": [*sample, "--kind=reconstruction", "--images=5,297"],
+        "kind": [*sample, "--kind=completions"],
+        "export": ["experiments.export", output, "--format=keras"]
+        + ["--format=saved_model", f"--export_dir={folder.parent}/exported"],
+        "no checkpoint": ["experiments.export", f"--output_dir={untrained}"],
         "record": ["experiments.record", output]
         + [f"--decode_to_file={folder.parent}/record.json", "--hardware=a toaster"],
         "no record": ["experiments.record", f"--output_dir={nothing}"]
@@ -213,6 +231,9 @@ def test_evaluate_alone(run, commands):
         ("flag", "did you mean --temperature?"),
         ("temperature", "--temperature must be above 0. Received: 0"),
         ("no run", "is not a run folder"),
+        ("images", "--images must be integers from 0 to 296. Received: 5,297"),
+        ("kind", "should be one of"),
+        ("no checkpoint", "untrained has no checkpoint"),
         ("no record", "is not a run folder"),
     ],
 )
@@ -232,20 +253,52 @@ def test_a_refused_folder_is_untouched(commands):
 
 def test_sample(run, commands):
     assert commands["sample"]["status"] == 0
-    path = run[0] / "samples" / "aux-temperature1-seed3"
+    path = run[0] / "samples" / "prior-aux-temperature1-seed3"
     with np.load(f"{path}.npz") as found:
         drawn = found["image"]
         assert (int(found["step"]), int(found["seed"])) == (60, 3)
-    assert drawn.shape == (5, 8, 8, 1) and drawn.dtype == np.uint8
-    assert drawn.max() <= 16 and len(np.unique(drawn, axis=0)) == 5
+        assert found["latents"].shape == (1, 5, 8, 2)
+    assert drawn.shape == (1, 5, 8, 8, 1) and drawn.dtype == np.uint8
+    assert drawn.max() <= 16 and len(np.unique(drawn[0], axis=0)) == 5
     zoom = 96 // 8
     picture = np.asarray(Image.open(f"{path}.png"))
-    for i, image in enumerate(drawn[..., 0]):
-        left = i * (8 + 1) * zoom
-        shown = picture[: 8 * zoom : zoom, left : left + 8 * zoom : zoom, 0]
-        np.testing.assert_array_equal(shown, np.round(image * (255 / 16)))
+    first_dark = np.argmax(picture[44] < 250) // 3  # Behind the label of the row.
+    assert first_dark < 40 and picture.shape[1] > 5 * 9 * zoom
     with np.load(run[0] / "fewer.npz") as found:
-        np.testing.assert_array_equal(found["image"], drawn[:3])
+        np.testing.assert_array_equal(found["image"][0], drawn[0, :3])
+
+
+def test_completion_of_test_images(run, commands):
+    assert commands["completion"]["status"] == 0, commands["completion"]["stderr"]
+    name = "completion-given0.4-temperature1-seed3.npz"
+    test = digits.load("test").image[[5, 0, 7]]
+    with np.load(run[0] / "samples" / name) as found:
+        assert found["row_labels"].tolist() == ["original", "given", "x1", "x2"]
+        assert found["column_labels"].tolist() == ["5", "0", "7"]
+        drawn = found["image"].reshape(4, 3, 64)
+    np.testing.assert_array_equal(drawn[0].reshape(test.shape), test)
+    kept = round(0.4 * 64)
+    assert (drawn[1:, :, :kept] == drawn[0, :, :kept]).all()
+    assert (drawn[1, :, kept:] == 8).all()
+    assert (drawn[2, :, kept:] != drawn[3, :, kept:]).any()
+
+
+def test_export(run, commands):
+    assert commands["export"]["status"] == 0, commands["export"]["stderr"]
+    assert "Step 60, averaged weights" in commands["export"]["stdout"]
+    folder = run[0].parent / "exported"
+    call = tf.saved_model.load(str(folder / "saved_model")).signatures
+    again = keras.models.load_model(folder / "model.keras")
+    image = digits.load("test").image[:3]
+    found = call["log_likelihood"](images=image, seed=0)
+    expected = again(image)
+    np.testing.assert_allclose(
+        found["distortion_nats"], expected["distortion"], rtol=1e-4
+    )
+    model, _, _ = runs.load(str(run[0]))
+    np.testing.assert_allclose(
+        model(image)["rate_aux"], found["rate_aux_nats"], rtol=1e-4
+    )
 
 
 def test_record(run, commands):

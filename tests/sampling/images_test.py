@@ -30,6 +30,24 @@ def test_grid(channels):
     assert (picture[8:10] == 255).all()  # Gap.
 
 
+def test_labeled_grid():
+    tiles = np.full((2, 3, 4, 6, 1), 4)
+    tiles[1, 2] = 0
+    labels = (["top", "a longer label"], ["1", "2", "3"])
+    picture = images.labeled_grid(tiles, *labels, "a title", num_levels=5, zoom=2)
+    plain = images.labeled_grid(tiles, ["", ""], ["", "", ""], num_levels=5, zoom=2)
+    black = (plain == 0).all(-1)
+    assert black.sum() == (4 * 2) * (6 * 2)  # The one dark tile.
+    rows, columns = np.nonzero(black)
+    assert rows.min() == 44 + 5 * 2 and columns.min() == 12 + 2 * 7 * 2
+    # The same tiles, and ink in the title's line, above and at the left of them.
+    left = picture.shape[1] - plain.shape[1]
+    assert left > 60
+    np.testing.assert_array_equal(picture[44:, left + 12 :], plain[44:, 12:])
+    for part in (picture[:22], picture[22:44, left + 12 :], picture[44:, :left]):
+        assert part.min() < 100
+
+
 def test_write_png(tmp_path):
     picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     images.write_png(tmp_path / "a.png", picture)

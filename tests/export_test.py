@@ -1,0 +1,305 @@
+"""A SavedModel gives the model's numbers, where there is nothing but TensorFlow."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deltavae_tf import export
+from experiments import build, hparams
+from tests import testing
+
+ROOT = pathlib.Path(__file__).parents[1]
+SHAPE, LEVELS = (8, 8, 1), 17
+IMAGES = np.random.default_rng(0).integers(0, LEVELS, (4, *SHAPE)).astype("uint8")
+MODELS = {
+    "delta": "",
+    "plain": "prior=standard_normal",
+    "no latents": "use_latents=False",
+}
+
+# Runs where importing anything of ours, Keras or TFP is an error.
+CLIENT = """
+import json, sys
+
+class Forbidden:
+    def find_spec(self, name, path=None, target=None):
+        roots = ("deltavae_tf", "experiments", "data", "tests", "keras", "tf_keras",
+                 "tensorflow_probability")
+        if name.split(".")[0] in roots:
+            raise ImportError(f"forbidden: {name}")
+
+if sys.argv[2] == "forbid":
+    sys.meta_path.insert(0, Forbidden())
+exec(EXAMPLE := sys.stdin.read())
+import numpy as np
+images = np.random.default_rng(0).integers(0, 17, (4, 8, 8, 1)).astype("uint8")
+calls = loaded.signatures
+codes = calls["encode"](images=images)
+outputs = {
+    "drawn": drawn,
+    **nats,
+    **codes,
+    "decoded": calls["decode"](z=codes["loc"], seed=2, temperature=0.8)["images"],
+    "reconstructed": calls["reconstruct"](images=images, seed=2, temperature=1.0)[
+        "images"
+    ],
+    "ar1": sample(seed=3, count=1, temperature=1.0, prior="ar1")["images"],
+}
+np.savez(sys.argv[1], **{name: value.numpy() for name, value in outputs.items()})
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+
+
+def make(name="delta"):
+    chosen = hparams.hparams("digits_tiny", MODELS[name])
+    model = build.image_model(chosen, SHAPE, LEVELS, seed=5)
+    testing.randomize(model, scale=0.15)
+    return model
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def exported(request, tmp_path_factory):
+    """Name, model, path and signatures of each kind of model."""
+    model = make(request.param)
+    path = str(tmp_path_factory.mktemp("export") / "saved_model")
+    export.write_saved_model(model, path, details={"step": 12})
+    return request.param, model, path, tf.saved_model.load(path).signatures
+
+
+@pytest.fixture(scope="module")
+def delta(tmp_path_factory):
+    model = make()
+    path = str(tmp_path_factory.mktemp("export") / "saved_model")
+    description = export.write_saved_model(model, path, details={"step": 12})
+    return model, path, tf.saved_model.load(path).signatures, description
+
+
+def test_samples_are_the_models(exported):
+    name, model, _, call = exported
+    priors = {"delta": ["aux", "ar1"], "plain": ["aux", "standard_normal"]}
+    for prior in priors.get(name, [None]):
+        own = {"standard_normal": "ar1", None: "aux"}.get(prior, prior)
+        for seed, count, temperature in ((2**40 + 3, 3, 0.8), (-1, 1, 1.0)):
+            expected = model.sample(count, own, temperature, seed)
+            inputs = {"seed": seed, "count": count, "temperature": temperature}
+            if prior:
+                inputs["prior"] = prior
+            found = call["sample"](**inputs)["images"]
+            assert found.dtype == tf.uint8
+            np.testing.assert_array_equal(found, expected)
+    assert len(np.unique(found)) > 5
+
+
+def test_nats_are_the_models(exported):
+    name, model, _, call = exported
+    seed = {} if name == "no latents" else {"seed": model.seed}
+    found = call["log_likelihood"](images=IMAGES, **seed)
+    expected = {k: v.numpy() for k, v in model(IMAGES).items()}
+    sums = {"nelbo": expected["distortion"] + expected["rate"]}
+    if seed:
+        sums["nelbo_aux"] = expected["distortion"] + expected["rate_aux"]
+    else:
+        del expected["rate"], expected["rate_aux"]
+    assert set(found) == {f"{k}_nats" for k in (*expected, *sums)}
+    for key, value in {**expected, **sums}.items():
+        np.testing.assert_allclose(found[f"{key}_nats"], value, rtol=1e-5)
+    if name == "delta":
+        assert np.min(found["rate_nats"]) >= model.committed_rate()
+        other = call["log_likelihood"](images=IMAGES, seed=model.seed + 1)
+        assert (other["distortion_nats"] != found["distortion_nats"]).numpy().all()
+
+
+def test_signatures(exported):
+    name, _, path, call = exported
+    expected = {"sample", "log_likelihood"}
+    if name != "no latents":
+        expected |= {"encode", "decode", "reconstruct"}
+    assert set(call) == expected
+    description = json.loads(pathlib.Path(path, export.DESCRIPTION).read_text())
+    assert set(description["signatures"]) == expected and description["step"] == 12
+    for signature, function in call.items():
+        told = description["signatures"][signature]
+        assert set(told["inputs"]) == set(function.structured_input_signature[1])
+        assert set(told["outputs"]) == set(function.structured_outputs)
+        for entry in (*told["inputs"].values(), *told["outputs"].values()):
+            assert entry["meaning"]
+        for key, spec in function.structured_outputs.items():
+            assert spec.shape[0] is None
+            assert told["outputs"][key]["shape"] == spec.shape.as_list()
+    assert call["sample"].structured_outputs["images"].shape[1:] == SHAPE
+
+
+def test_a_process_with_tensorflow_alone(delta, tmp_path):
+    model, path, _, _ = delta
+    imported = run_client(sys.executable, path, tmp_path / "found.npz", "forbid")
+    assert "tensorflow" in imported
+    assert not {"keras", "deltavae_tf", "tensorflow_probability"} & set(imported)
+    check_client(model, tmp_path / "found.npz")
+
+
+def run_client(python, path, found, mode, cwd=None):
+    """Runs the example of docs/export.md, and more; returns what was imported."""
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    example = example.replace("/tmp/cifar10/saved_model", path)
+    process = subprocess.run(
+        [python, "-c", CLIENT, str(found), mode],
+        input=example,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert "(4, 8, 8, 1)" in process.stdout
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def check_client(model, path):
+    posterior = model.encode(IMAGES).distribution
+    with np.load(path) as found:
+        drawn = model.sample(4, "aux", seed=1)
+        np.testing.assert_array_equal(found["drawn"], drawn)
+        np.testing.assert_array_equal(found["ar1"], model.sample(1, "ar1", seed=3))
+        np.testing.assert_allclose(found["loc"], posterior.loc, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found["scale"], posterior.scale, rtol=1e-4)
+        np.testing.assert_array_equal(
+            found["reconstructed"], model.reconstruct(IMAGES, seed=2)
+        )
+        np.testing.assert_array_equal(
+            found["decoded"], model.sample_data(posterior.loc, 4, 0.8, seed=2)
+        )
+        nats = found["distortion_nats"] + found["rate_aux_nats"]
+        np.testing.assert_allclose(found["nelbo_aux_nats"], nats, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_an_environment_with_tensorflow_alone(delta, tmp_path):
+    """What a client has: a fresh environment, `pip install tensorflow`."""
+    model, path, _, _ = delta
+    folder = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    install = ["install", "-q", f"tensorflow=={tf.__version__}"]
+    subprocess.run([folder / "bin" / "pip", *install], check=True)
+    environment = {**os.environ, "PYTHONPATH": ""}
+    run_client(folder / "bin" / "python", path, tmp_path / "a.npz", "", cwd=tmp_path)
+    check_client(model, tmp_path / "a.npz")
+    shown = subprocess.run(
+        [folder / "bin" / "saved_model_cli", "show", "--dir", path, "--all"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for text in ("signature_def['sample']", "inputs['temperature']", "DT_UINT8"):
+        assert text in shown
+    assert "outputs['nelbo_aux_nats']" in shown
+    drawn = subprocess.run(
+        [folder / "bin" / "saved_model_cli", "run", "--dir", path]
+        + ["--tag_set=serve", "--signature_def=sample", "--outdir", str(tmp_path)]
+        + ["--input_exprs", "seed=np.int64(3);count=np.int32(1);prior=np.array(b'ar1')"]
+        + [";temperature=np.float32(1)"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert drawn.returncode == 0 or drawn.stderr
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"count": 0}, "`count` must be above 0. Received: 0"),
+        ({"count": -2}, "`count` must be above 0. Received: -2"),
+        ({"temperature": 0.0}, "`temperature` must be above 0. Received: 0"),
+        ({"temperature": float("nan")}, "`temperature` must be above 0. Received: nan"),
+        ({"prior": "uax"}, "`prior` must be one of .*aux.*ar1.* Received: uax"),
+    ],
+)
+def test_values_out_of_range_are_refused_in_the_graph(delta, change, message):
+    inputs = {"seed": 1, "count": 2, "temperature": 1.0, "prior": "aux", **change}
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        delta[2]["sample"](**inputs)
+    assert re.search(message, re.sub(r"\] \[", " ", str(error.value)))
+
+
+@pytest.mark.parametrize("name", ["encode", "reconstruct", "log_likelihood"])
+def test_levels_out_of_range_are_refused_in_the_graph(delta, name):
+    call = delta[2][name]
+    inputs = {"images": IMAGES.copy(), "seed": 1, "temperature": 1.0}
+    inputs = {k: inputs[k] for k in call.structured_input_signature[1]}
+    inputs["images"][1, 2, 3] = 17
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="`images` must be 0 to 16"
+    ):
+        call(**inputs)
+
+
+@pytest.mark.parametrize(
+    "images, received",
+    [
+        (IMAGES[:, :7], r"\(4, 7, 8, 1\)"),
+        (IMAGES[0], r"\(8, 8, 1\)"),
+        (IMAGES.astype("float32"), "float32"),
+    ],
+)
+def test_images_of_another_size_or_type_are_refused(delta, images, received):
+    with pytest.raises(TypeError, match=f"{received}.*cast.*8, 8, 1.*uint8"):
+        delta[2]["encode"](images=tf.constant(images))
+
+
+def test_keras_file(delta, tmp_path):
+    model, _, call, _ = delta
+    path = str(tmp_path / "model.keras")
+    export.write_keras(model, path)
+    code = (
+        "import sys, keras, deltavae_tf.models, numpy as np\n"
+        "model = keras.models.load_model(sys.argv[1], safe_mode=True)\n"
+        "assert not model.compiled\n"
+        "np.save(sys.argv[2], model.sample(4, seed=1))\n"
+    )
+    command = [sys.executable, "-c", code, path, str(tmp_path / "drawn.npy")]
+    subprocess.run(command, check=True, cwd=ROOT)
+    drawn = call["sample"](seed=1, count=4, temperature=1.0, prior="aux")["images"]
+    np.testing.assert_array_equal(np.load(tmp_path / "drawn.npy"), drawn)
+
+
+def test_weights_file(delta, tmp_path):
+    path = str(tmp_path / "model.weights.h5")
+    export.write_weights(delta[0], path)
+    again = build.image_model(hparams.hparams("digits_tiny"), SHAPE, LEVELS)
+    again.load_weights(path)
+    for one, other in zip(again.weights, delta[0].weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert os.listdir(tmp_path) == ["model.weights.h5"]
+    with pytest.raises(ValueError, match=r"must end in .weights.h5. Received.*\.h5"):
+        export.write_weights(delta[0], str(tmp_path / "model.h5"))
+
+
+def test_a_failed_export_leaves_the_old_one(delta, tmp_path, monkeypatch):
+    model, path, _, _ = delta
+    folder = pathlib.Path(path).parent
+    before = sorted(os.listdir(folder)), os.stat(path)
+
+    def fail(module, path, **kwargs):
+        pathlib.Path(path, "variables").mkdir(parents=True)
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        export.write_saved_model(model, path)
+    assert (sorted(os.listdir(folder)), os.stat(path)) == before
+
+
+def test_other_models_are_refused():
+    class Other:
+        decoder = None
+
+    with pytest.raises(ValueError, match="ImageDecoder. Received: NoneType"):
+        export.ImageSignatures(Other())

@@ -24,13 +24,14 @@ MODELS = {
     "no latents": "use_latents=False",
 }
 
-# Runs where importing anything of ours, Keras or TFP is an error.
+# Runs where importing anything of ours or TFP is an error. (TensorFlow itself imports
+# Keras; of our Keras classes there is nothing without our modules.)
 CLIENT = """
 import json, sys
 
 class Forbidden:
     def find_spec(self, name, path=None, target=None):
-        roots = ("deltavae_tf", "experiments", "data", "tests", "keras", "tf_keras",
+        roots = ("deltavae_tf", "experiments", "data", "tests", "tf_keras",
                  "tensorflow_probability")
         if name.split(".")[0] in roots:
             raise ImportError(f"forbidden: {name}")
@@ -140,7 +141,7 @@ def test_a_process_with_tensorflow_alone(delta, tmp_path):
     model, path, _, _ = delta
     imported = run_client(sys.executable, path, tmp_path / "found.npz", "forbid")
     assert "tensorflow" in imported
-    assert not {"keras", "deltavae_tf", "tensorflow_probability"} & set(imported)
+    assert not {"deltavae_tf", "tensorflow_probability", "tf_keras"} & set(imported)
     check_client(model, tmp_path / "found.npz")
 
 
@@ -200,16 +201,16 @@ def test_an_environment_with_tensorflow_alone(delta, tmp_path):
     for text in ("signature_def['sample']", "inputs['temperature']", "DT_UINT8"):
         assert text in shown
     assert "outputs['nelbo_aux_nats']" in shown
-    drawn = subprocess.run(
-        [folder / "bin" / "saved_model_cli", "run", "--dir", path]
-        + ["--tag_set=serve", "--signature_def=sample", "--outdir", str(tmp_path)]
-        + ["--input_exprs", "seed=np.int64(3);count=np.int32(1);prior=np.array(b'ar1')"]
-        + [";temperature=np.float32(1)"],
+    expressions = "seed=np.int64(3);count=np.int32(1);temperature=np.float32(1);"
+    subprocess.run(
+        [folder / "bin" / "saved_model_cli", "run", "--dir", path, "--tag_set=serve"]
+        + ["--signature_def=sample", f"--outdir={tmp_path}"]
+        + [f"--input_exprs={expressions}prior=np.array(b'ar1')"],
         env=environment,
-        capture_output=True,
-        text=True,
+        check=True,
     )
-    assert drawn.returncode == 0 or drawn.stderr
+    drawn = np.load(tmp_path / "images.npy")
+    np.testing.assert_array_equal(drawn, model.sample(1, "ar1", seed=3))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_levels_out_of_range_are_refused_in_the_graph(delta, name):
     ],
 )
 def test_images_of_another_size_or_type_are_refused(delta, images, received):
-    with pytest.raises(TypeError, match=f"{received}.*cast.*8, 8, 1.*uint8"):
+    with pytest.raises(TypeError, match=f"cast.*{received}.*None, 8, 8, 1.*uint8"):
         delta[2]["encode"](images=tf.constant(images))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 
@@ -13,7 +14,7 @@ from data import batches
 from deltavae_tf import units
 from deltavae_tf.evaluation import likelihood
 from deltavae_tf.sampling import images
-from deltavae_tf.training import checkpoints, loop, run_folder
+from deltavae_tf.training import checkpoints, loop, run_folder, workers
 from deltavae_tf.training import strategy as strategies
 from experiments import build
 from experiments import hparams as registry
@@ -58,12 +59,14 @@ class ImageRun:
         self.hparams = hparams
         self.options = options
         self.problem = build.problem(hparams.problem)
-        self.folder = run_folder.RunFolder(options.output_dir)
+        self.strategy = options.strategy or tf.distribute.get_strategy()
+        self.folder = run_folder.RunFolder(
+            options.output_dir, writes=workers.is_chief(self.strategy)
+        )
 
     def __enter__(self):
         strategies.make_deterministic()
         self.training, self.held_out = self._load()
-        self.strategy = self.options.strategy or tf.distribute.get_strategy()
         identity = {
             **self.hparams.to_dict(),
             "random_seed": self.options.seed,
@@ -77,6 +80,11 @@ class ImageRun:
             self.hparams.may_change_on_resume(),
         )
         try:
+            workers.check_workers_agree(
+                int(checkpoints.fingerprint(identity)[:12], 16),
+                self.strategy,
+                "Every worker must be started with the same flags",
+            )
             with self.strategy.scope():
                 self.model = _model(self.hparams, self.options.seed)
                 self.state = loop.State(
@@ -86,7 +94,13 @@ class ImageRun:
                     self.hparams.ema_decay,
                     self.options.keep_max,
                 )
-            self._evaluator = likelihood.Evaluator(self.model)
+            self._evaluator = likelihood.Evaluator(
+                self.model,
+                functools.partial(strategies.over_replicas, strategy=self.strategy),
+            )
+            self._draw = strategies.on_one_replica(
+                lambda: self.model.sample(_NUM_SAMPLES), self.strategy
+            )
         except BaseException:
             self.folder.close()
             raise
@@ -151,8 +165,9 @@ class ImageRun:
             **self._evaluate(None),
         }
         path = os.path.join(self.folder.path, _EVALUATION)
-        with checkpoints.atomic_file(path) as file:
-            file.write(json.dumps(found, indent=1).encode() + b"\n")
+        if self.folder.writes:
+            with checkpoints.atomic_file(path) as file:
+                file.write(json.dumps(found, indent=1).encode() + b"\n")
         return found
 
     def _evaluate(self, num_batches):
@@ -167,8 +182,10 @@ class ImageRun:
         return found
 
     def _write_samples(self, step):
+        if not self.folder.writes:
+            return
         with averaged(self.state):
-            drawn = next(images.sample(self.model, _NUM_SAMPLES))
+            drawn = self._draw()
         levels = self.problem.num_levels
         path = os.path.join(self.folder.samples, f"step-{step:08d}.png")
         picture = images.grid(drawn, 8, levels, zoom=3)
@@ -223,18 +240,26 @@ def load(path, use_average=True):
     hparams = registry.ImageHparams.from_dict(
         {name: value for name, value in held.items() if name in fields}
     )
-    model = _model(hparams, held["random_seed"])
+    seed = held.get("random_seed")
+    if type(seed) is not int:
+        raise ValueError(
+            f"The hparams.json of {path} has no integer 'random_seed'. "
+            f"Received: {seed!r}"
+        )
     manager = checkpoints.CheckpointManager(
         os.path.join(path, "checkpoints"),
         checkpoints.fingerprint(hparams.architecture()),
     )
-    sections = {"model": model.weights}
-    found = manager.restore_latest(like=checkpoints.keyed(sections))
+    # Before the model is built: numbers that no checkpoint has may be of any size.
+    found = manager.restore_latest()
     if found is None:
         raise ValueError(f"{path} has no checkpoint")
-    checkpoints.assign_arrays(sections, found.arrays)
+    model = _model(hparams, seed)
+    checkpoints.assign_arrays({"model": model.weights}, found.arrays)
     if use_average and hparams.ema_decay:
         for i, variable in enumerate(model.trainable_variables):
+            if f"average/{i:05d}" not in found.arrays:
+                raise ValueError(f"{found.path} has no average of all weights")
             variable.assign(found.arrays[f"average/{i:05d}"])
     return model, hparams, found.step
 

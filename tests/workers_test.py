@@ -1,0 +1,205 @@
+"""Two workers on one machine, found through TF_CONFIG: real processes, real sockets."""
+
+import glob
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from deltavae_tf.training import checkpoints, run_folder, strategy, workers
+
+ROOT = pathlib.Path(__file__).parents[1]
+STEPS, EVERY = 60, 10
+PROGRAM = [
+    *("-m", "experiments.digits", "--hparams_set=digits_tiny"),
+    # As in replicas_test: an epsilon that float32's own error does not reach.
+    "--hparams=dropout=0.1,adam_epsilon=1e-3,learning_rate_schedule=constant",
+    *(f"--train_steps={STEPS}", f"--local_eval_frequency={EVERY}"),
+    "--iterations_per_loop=5",
+]
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("localhost", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+RUNNING = []
+
+
+@pytest.fixture(autouse=True)
+def no_child_stays():
+    yield
+    while RUNNING:
+        RUNNING.pop().kill()
+
+
+def start(folder, log, ports=(), index=0, *flags):
+    """Starts the program: alone, or as worker `index` of those at `ports`."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment.pop("TF_CONFIG", None)
+    if ports:
+        addresses = [f"localhost:{port}" for port in ports]
+        task = {"type": "worker", "index": index}
+        config = {"cluster": {"worker": addresses}, "task": task}
+        environment["TF_CONFIG"] = json.dumps(config)
+    process = subprocess.Popen(
+        [sys.executable, *PROGRAM, f"--output_dir={folder}", *flags],
+        cwd=ROOT,
+        env=environment,
+        stdout=open(f"{log}.out", "a"),
+        stderr=open(f"{log}.err", "a"),
+    )
+    RUNNING.append(process)
+    return process
+
+
+def all_end_well(processes):
+    """Whether they end with status 0; the first that does not is enough to know."""
+    limit = time.monotonic() + 600
+    while time.monotonic() < limit:
+        codes = [p.poll() for p in processes]
+        if any(codes) or None not in codes:
+            return not any(codes)
+        time.sleep(0.1)
+    return False
+
+
+def assert_same_run(folder, alone):
+    """Final weights, rows and evaluation equal a single process's."""
+    last = f"checkpoints/step-{STEPS:08d}.npz"
+    found, expected = (checkpoints.read(str(f / last)).arrays for f in (folder, alone))
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-4, err_msg=name)
+    rows = [run_folder.read_metrics(str(f)) for f in (folder, alone)]
+    rows += [[json.loads((f / "evaluation.json").read_text())] for f in (folder, alone)]
+    assert [row["step"] for row in rows[0]] == list(range(EVERY, STEPS + 1, EVERY))
+    for row, other in zip(rows[0] + rows[2], rows[1] + rows[3], strict=True):
+        assert row.keys() == other.keys()
+        for name in set(row) - {"steps_per_second", "data", "note"}:
+            np.testing.assert_allclose(row[name], other[name], rtol=1e-3, err_msg=name)
+
+
+@pytest.mark.slow
+def test_two_workers_equal_one_process_and_survive_kills(tmp_path):
+    alone, together, killed = (tmp_path / n for n in ("alone", "together", "killed"))
+    single = start(alone, tmp_path / "alone")
+    ports = free_ports(2)
+    pair = [start(together, tmp_path / f"worker{i}", ports, i) for i in (0, 1)]
+    assert all_end_well([single, *pair])
+    assert_same_run(together, alone)
+    # The chief alone writes and speaks.
+    assert (tmp_path / "worker1.out").read_text() == ""
+    assert "averaged weights" in (tmp_path / "worker0.out").read_text()
+    assert len(glob.glob(str(together / "events.out.tfevents*"))) == 1
+
+    # Either worker may die; the other starts anew and waits for it.
+    ports = free_ports(2)
+    pair = [start(killed, tmp_path / f"killed{i}", ports, i) for i in (0, 1)]
+    for victim, before in ((1, 1), (0, 3)):
+        while len(list(killed.glob("checkpoints/step-*.npz"))) < before:
+            assert [p.poll() for p in pair] == [None, None]
+            time.sleep(0.02)
+        pair[victim].send_signal(signal.SIGKILL)
+        pair[victim].wait()
+        pair[victim] = start(killed, tmp_path / f"killed{victim}", ports, victim)
+    assert all_end_well(pair)
+    assert_same_run(killed, alone)
+    assert "Going on from the checkpoint" in (tmp_path / "killed0.err").read_text()
+    assert "Another worker is lost" in (tmp_path / "killed1.err").read_text()
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_worker_stops_both_at_the_same_step(tmp_path):
+    folder, ports = tmp_path / "run", free_ports(2)
+    more = "--train_steps=100000"
+    pair = [start(folder, tmp_path / f"w{i}", ports, i, more) for i in (0, 1)]
+    while not list(folder.glob("checkpoints/step-*.npz")):
+        assert [p.poll() for p in pair] == [None, None]
+        time.sleep(0.02)
+    pair[1].send_signal(signal.SIGTERM)
+    assert all_end_well(pair)
+    said = [(tmp_path / f"w{i}.err").read_text() for i in (0, 1)]
+    steps = [int(s.split(" after step ")[1].split(";")[0]) for s in said]
+    assert steps[0] == steps[1] and "another worker's signal" in said[0]
+    found = checkpoints.read(str(folder / f"checkpoints/step-{steps[0]:08d}.npz"))
+    assert found.step == steps[0]
+
+
+def test_watch_tells_a_lost_peer_from_one_that_has_not_come_yet(monkeypatch):
+    monkeypatch.setattr(workers, "_PERIOD", 0.01)
+    port, never = free_ports(2)
+    lost, done = [], threading.Event()
+    peers = [f"localhost:{port}", f"localhost:{never}"]
+    watcher = threading.Thread(target=workers.watch, args=(peers, done, lost.append))
+    watcher.start()
+    time.sleep(0.1)
+    assert watcher.is_alive() and not lost  # Neither has been there.
+    with socket.create_server(("localhost", port)) as server:
+        server.accept()[0].close()
+        server.accept()[0].close()
+        assert watcher.is_alive() and not lost
+    watcher.join(timeout=30)
+    assert len(lost) == 1 and lost[0].startswith(peers[0])
+
+
+def test_watch_ends(monkeypatch):
+    monkeypatch.setattr(workers, "_PERIOD", 0.01)
+    done = threading.Event()
+    done.set()
+    workers.watch(["localhost:1"], done, None)
+
+
+GOOD = {
+    "cluster": {"worker": ["a:1", "b:1"]},
+    "task": {"type": "worker", "index": 1},
+}
+
+
+def test_tf_config():
+    workers.check_tf_config(json.dumps(GOOD))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        json.dumps({**GOOD, "task": {"type": "worker", "index": 2}}),
+        json.dumps({**GOOD, "task": {"type": "worker", "index": -1}}),
+        json.dumps({**GOOD, "task": {"type": "ps", "index": 0}}),
+        json.dumps({**GOOD, "task": {"type": "worker", "index": "one"}}),
+        json.dumps({**GOOD, "task": None}),
+        json.dumps({**GOOD, "cluster": {"worker": []}}),
+        json.dumps({**GOOD, "cluster": {"worker": "a:1"}}),
+        json.dumps({**GOOD, "cluster": {"worker": ["a:1", "a:1"]}}),
+        json.dumps({**GOOD, "cluster": {"worker": ["a:1", "b:1"], "ps": ["c:1"]}}),
+        json.dumps({"task": GOOD["task"]}),
+    ],
+)
+def test_bad_tf_config(text):
+    with pytest.raises(ValueError, match=r"^TF_CONFIG must list workers") as caught:
+        workers.check_tf_config(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_tpu_is_one_line():
+    with pytest.raises(ValueError, match="No TPU answers.*docs/tpu.md") as caught:
+        strategy.make(use_tpu=True)
+    assert "\n" not in str(caught.value)

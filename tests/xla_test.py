@@ -1,0 +1,118 @@
+"""What a TPU asks for, without one: every architecture becomes static HLO.
+
+A TPU runs what XLA compiles and nothing else. `train_step`, `test_step` and the sampler
+of every hparams set are lowered to HLO at reduced width and full depth; in that text a
+dynamic dimension is written `[<=8]`, and a callback to the host is a custom call, a
+send, a receive or a feed.
+"""
+
+import dataclasses
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import testing
+
+from experiments import build, hparams
+
+NARROW = {
+    "encoder_width": 8, "decoder_width": 8, "encoder_filter": 8, "decoder_filter": 8,
+    "num_heads": 2, "num_mixtures": 2, "latent_channels": 2, "auxiliary_units": 4,
+    "batch_size": 2, "dropout": 0.1, "clip_norm": 1.0, "target_rate_bits": 0.0,
+}  # fmt: skip
+DYNAMIC = re.compile(
+    r"\[[^\]]*<=|\b(?:set-dimension-size|get-dimension-size|dynamic-reshape)\b"
+)
+HOST = re.compile(r"\b(?:custom-call|send|recv|infeed|outfeed)(?:-done)?\(")
+
+
+def narrow(name):
+    """The set `name` at reduced width; its depth, its attention, its kind stay."""
+    chosen = hparams.hparams(name)
+    fields = {field.name for field in dataclasses.fields(chosen)}
+    return dataclasses.replace(
+        chosen, **{k: v for k, v in NARROW.items() if k in fields}
+    )
+
+
+def architectures():
+    """{architecture at reduced width: the names of the sets that have it}."""
+    found = {}
+    for name in hparams.names():
+        small = narrow(name)
+        if isinstance(small, hparams.ImageHparams):
+            same = {k: v for k, v in small.architecture().items() if "alpha" not in k}
+            found.setdefault(str(same), []).append(name)
+    return found
+
+
+def hlo_of(function, *arguments):
+    """The HLO of a function of tensors, before optimization."""
+    compiled = tf.function(function, jit_compile=True, autograph=False)
+    return compiled.experimental_get_compiler_ir(*arguments)(stage="hlo")
+
+
+def assert_static(hlo):
+    assert hlo.startswith("HloModule") and "ROOT" in hlo
+    assert not DYNAMIC.findall(hlo)
+    assert not HOST.findall(hlo)
+
+
+def lower(small):
+    """The three HLO texts of an architecture."""
+    problem = build.problem(small.problem)
+    model = build.image_model(small, problem.image_shape, problem.num_levels)
+    model.optimizer.build(model.trainable_variables)
+    size = small.batch_size
+    batch = {
+        "image": tf.zeros((size, *problem.image_shape), tf.uint8),
+        "index": tf.range(size),
+        "mask": tf.ones([size]),
+    }
+    z = None
+    if model.encoder is not None:
+        z = tf.zeros((size, problem.image_shape[0], small.latent_channels))
+    draw = hlo_of(
+        lambda keys: model.decoder.sample(z, keys, tf.constant(1.0)),
+        testing.keys(size),
+    )
+    return hlo_of(model.train_step, batch), hlo_of(model.test_step, batch), draw
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", architectures().values(), ids=lambda names: names[0])
+def test_every_architecture_is_static_under_xla(names):
+    keras.backend.clear_session()
+    for hlo in lower(narrow(names[0])):
+        assert_static(hlo)
+
+
+def test_every_image_set_is_lowered():
+    covered = [name for names in architectures().values() for name in names]
+    image_sets = [
+        name
+        for name in hparams.names()
+        if isinstance(hparams.hparams(name), hparams.ImageHparams)
+    ]
+    assert sorted(covered) == image_sets and "imagenet32_best" in covered
+
+
+@pytest.mark.slow
+def test_bfloat16_computes_in_bfloat16():
+    """By flag: --hparams=dtype=mixed_bfloat16. Convolutions and attention obey."""
+    small = dataclasses.replace(narrow("digits_tiny"), dtype="mixed_bfloat16")
+    train, _, _ = lower(small)
+    assert_static(train)
+    inputs = re.findall(r"= (\w+)\[[\d,]*\]\S* convolution\(", train)
+    assert inputs and set(inputs) == {"bf16"}
+
+
+def test_the_test_sees_dynamic_shapes_and_callbacks():
+    found = hlo_of(lambda x: tf.where(x > 0)[:, 0] * 2, tf.zeros([4]))
+    assert DYNAMIC.search(found) or HOST.search(found)
+    with pytest.raises(Exception, match="PyFunc|not supported|Unsupported|uncompil"):
+        assert_static(
+            hlo_of(lambda x: tf.numpy_function(np.sin, [x], tf.float32), tf.zeros([4]))
+        )

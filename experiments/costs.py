@@ -143,7 +143,10 @@ def _function(op, attribute):
 
 def _trips(op):
     """How often a loop runs: Keras states the most it may, and it does."""
-    count = tensor_util.constant_value(op.inputs[1])
+    limit = op.inputs[1]
+    if limit.op.type == "Max":  # Of a scalar: Keras's recurrent layers take one.
+        limit = limit.op.inputs[0]
+    count = tensor_util.constant_value(limit)
     if count is None or np.ndim(count):
         raise ValueError(f"The loop {op.name} does not say how often it runs")
     return int(count)
@@ -199,7 +202,9 @@ def _activation_bytes(graph, times=1):
     for op in graph.get_operations():
         if op.type in _LOOPS and not op.name.startswith(_BACKWARD):
             for inner in _function(op, "body").get_operations():
-                if inner.type == "TensorListPushBack":  # Kept for each trip.
+                # Kept for each trip. Weights that a loop reads are among them: XLA
+                # stacks those too.
+                if inner.type == "TensorListPushBack":
                     total += _trips(op) * _bytes(inner.inputs[1])
         if not op.name.startswith(_BACKWARD):
             continue

@@ -15,7 +15,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAMS = sorted((ROOT / "experiments").rglob("*.py"))
 DOCUMENTS = [
     path
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PROGRAMS)
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *PROGRAMS,
+    )
     if path.exists()
 ]
 

@@ -1,6 +1,5 @@
 """Two workers on one machine, found through TF_CONFIG: real processes, real sockets."""
 
-import glob
 import json
 import os
 import pathlib
@@ -94,33 +93,43 @@ def assert_same_run(folder, alone):
             np.testing.assert_allclose(row[name], other[name], rtol=1e-3, err_msg=name)
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder of one process's run."""
+    folder = tmp_path_factory.mktemp("alone")
+    assert all_end_well([start(folder / "run", folder / "log")])
+    return folder / "run"
+
+
 @pytest.mark.slow
-def test_two_workers_equal_one_process_and_survive_kills(tmp_path):
-    alone, together, killed = (tmp_path / n for n in ("alone", "together", "killed"))
-    single = start(alone, tmp_path / "alone")
-    ports = free_ports(2)
-    pair = [start(together, tmp_path / f"worker{i}", ports, i) for i in (0, 1)]
-    assert all_end_well([single, *pair])
-    assert_same_run(together, alone)
+def test_two_workers_equal_one_process(alone, tmp_path):
+    folder, ports = tmp_path / "run", free_ports(2)
+    pair = [start(folder, tmp_path / f"worker{i}", ports, i) for i in (0, 1)]
+    assert all_end_well(pair)
+    assert_same_run(folder, alone)
     # The chief alone writes and speaks.
     assert (tmp_path / "worker1.out").read_text() == ""
     assert "averaged weights" in (tmp_path / "worker0.out").read_text()
-    assert len(glob.glob(str(together / "events.out.tfevents*"))) == 1
+    assert len(list(folder.glob("events.out.tfevents*"))) == 1
 
-    # Either worker may die; the other starts anew and waits for it.
-    ports = free_ports(2)
-    pair = [start(killed, tmp_path / f"killed{i}", ports, i) for i in (0, 1)]
+
+@pytest.mark.slow
+def test_either_worker_may_be_killed(alone, tmp_path):
+    """The other one starts anew and waits until the killed one is started again."""
+    folder, ports = tmp_path / "run", free_ports(2)
+    pair = [start(folder, tmp_path / f"worker{i}", ports, i) for i in (0, 1)]
     for victim, before in ((1, 1), (0, 3)):
-        while len(list(killed.glob("checkpoints/step-*.npz"))) < before:
+        while len(list(folder.glob("checkpoints/step-*.npz"))) < before:
             assert [p.poll() for p in pair] == [None, None]
             time.sleep(0.02)
         pair[victim].send_signal(signal.SIGKILL)
         pair[victim].wait()
-        pair[victim] = start(killed, tmp_path / f"killed{victim}", ports, victim)
+        pair[victim] = start(folder, tmp_path / f"worker{victim}", ports, victim)
     assert all_end_well(pair)
-    assert_same_run(killed, alone)
-    assert "Going on from the checkpoint" in (tmp_path / "killed0.err").read_text()
-    assert "Another worker is lost" in (tmp_path / "killed1.err").read_text()
+    assert_same_run(folder, alone)
+    said = [(tmp_path / f"worker{i}.err").read_text() for i in (0, 1)]
+    assert "Going on from the checkpoint" in said[0]
+    assert all("Another worker is lost" in text for text in said)
 
 
 @pytest.mark.slow

@@ -1,12 +1,14 @@
 """What a TPU asks for, without one: every architecture becomes static HLO.
 
 A TPU runs what XLA compiles and nothing else. `train_step`, `test_step` and the sampler
-of every hparams set are lowered to HLO at reduced width and full depth; in that text a
-dynamic dimension is written `[<=8]`, and a callback to the host is a custom call, a
-send, a receive or a feed.
+of every hparams set are lowered to HLO at reduced width; in that text a dynamic
+dimension is written `[<=8]`, and a callback to the host is a custom call, a send, a
+receive or a feed. Layers are all of one kind, so depth is cut to LAYERS too; with
+FULL_DEPTH=1 in the environment it is not (several minutes for each large set).
 """
 
 import dataclasses
+import os
 import re
 
 import keras
@@ -22,19 +24,29 @@ NARROW = {
     "num_heads": 2, "num_mixtures": 2, "latent_channels": 2, "auxiliary_units": 4,
     "batch_size": 2, "dropout": 0.1, "clip_norm": 1.0, "target_rate_bits": 0.0,
 }  # fmt: skip
+SHAPES = {name: (p.image_shape, p.num_levels) for name, p in build.PROBLEMS.items()}
+SHAPES.setdefault("imagenet32", ((32, 32, 3), 256))
 DYNAMIC = re.compile(
     r"\[[^\]]*<=|\b(?:set-dimension-size|get-dimension-size|dynamic-reshape)\b"
 )
 HOST = re.compile(r"\b(?:custom-call|send|recv|infeed|outfeed)(?:-done)?\(")
 
 
+LAYERS = 2  # With attention: a block before the first and one behind the last.
+
+
 def narrow(name):
-    """The set `name` at reduced width; its depth, its attention, its kind stay."""
+    """The set `name` at reduced width."""
     chosen = hparams.hparams(name)
     fields = {field.name for field in dataclasses.fields(chosen)}
-    return dataclasses.replace(
-        chosen, **{k: v for k, v in NARROW.items() if k in fields}
-    )
+    values = {k: v for k, v in NARROW.items() if k in fields}
+    for part in () if os.environ.get("FULL_DEPTH") else ("encoder", "decoder"):
+        if f"{part}_layers" in fields:
+            layers = min(LAYERS, getattr(chosen, f"{part}_layers"))
+            attention = getattr(chosen, f"{part}_attention")
+            values[f"{part}_layers"] = layers
+            values[f"{part}_attention"] = min(attention, layers // 2 + 1)
+    return dataclasses.replace(chosen, **values)
 
 
 def architectures():
@@ -62,18 +74,18 @@ def assert_static(hlo):
 
 def lower(small):
     """The three HLO texts of an architecture."""
-    problem = build.problem(small.problem)
-    model = build.image_model(small, problem.image_shape, problem.num_levels)
+    shape, num_levels = SHAPES[small.problem]
+    model = build.image_model(small, shape, num_levels)
     model.optimizer.build(model.trainable_variables)
     size = small.batch_size
     batch = {
-        "image": tf.zeros((size, *problem.image_shape), tf.uint8),
+        "image": tf.zeros((size, *shape), tf.uint8),
         "index": tf.range(size),
         "mask": tf.ones([size]),
     }
     z = None
     if model.encoder is not None:
-        z = tf.zeros((size, problem.image_shape[0], small.latent_channels))
+        z = tf.zeros((size, shape[0], small.latent_channels))
     draw = hlo_of(
         lambda keys: model.decoder.sample(z, keys, tf.constant(1.0)),
         testing.keys(size),

@@ -153,14 +153,13 @@ def distribute(dataset, strategy):
             )
             return tf.data.Dataset.from_tensor_slices(pieces)
 
-        infinite = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
-        count = dataset.cardinality() * (part * replicas // size)
-        pieces = dataset.flat_map(split).apply(
-            tf.data.experimental.assert_cardinality(
-                tf.data.INFINITE_CARDINALITY if infinite else count
-            )
-        )
-        return pieces.prefetch(2 * part * replicas // size)
+        count = int(dataset.cardinality())
+        here = part * replicas // size
+        pieces = dataset.flat_map(split)
+        if count != tf.data.UNKNOWN_CARDINALITY:  # flat_map forgets it.
+            count = count * here if count >= 0 else count
+            pieces = pieces.apply(tf.data.experimental.assert_cardinality(count))
+        return pieces.prefetch(2 * here)
 
     return strategy.distribute_datasets_from_function(pipeline)
 

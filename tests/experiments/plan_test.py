@@ -81,20 +81,16 @@ def test_parameters_and_state(counted):
 
 
 def test_activations_of_a_small_network():
-    class Network(tf.Module):
+    a, b = tf.Variable(tf.ones([7, 5])), tf.Variable(tf.ones([5, 1]))
+
+    @tf.function
+    def step(x):
         """One hidden layer: its gradient needs the input and the tanh."""
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.tanh(x @ a) @ b)
+        return tape.gradient(loss, [a, b])
 
-        def __init__(self):
-            self.a = tf.Variable(tf.ones([7, 5]))
-            self.b = tf.Variable(tf.ones([5, 1]))
-
-        @tf.function
-        def step(self, x):
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_sum(tf.tanh(x @ self.a) @ self.b)
-            return tape.gradient(loss, [self.a, self.b])
-
-    graph = Network().step.get_concrete_function(tf.TensorSpec([3, 7])).graph
+    graph = step.get_concrete_function(tf.TensorSpec([3, 7])).graph
     assert costs._activation_bytes(graph) == 4 * 3 * 5  # The input is the caller's.
     flops = [o.flops for o in costs._operations(graph) if o.matrix]
     # Forward 3x7x5, 3x5x1; backward: to b, to the hidden layer, to a.

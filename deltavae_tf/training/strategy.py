@@ -131,13 +131,13 @@ def distribute(dataset, strategy):
     replicas = strategy.num_replicas_in_sync
     if replicas == 1 and not is_tpu(strategy):
         return dataset
-    size = {t.shape[0] for t in tf.nest.flatten(dataset.element_spec)}
-    if len(size) != 1 or None in size or next(iter(size)) % replicas:
+    sizes = {t.shape[0] for t in tf.nest.flatten(dataset.element_spec)}
+    size = sizes.pop()
+    if sizes or size is None or size % replicas:
         raise ValueError(
             "Global batches must divide evenly among the replicas. "
-            f"Received: batch_size={size.pop()}, {replicas} replicas"
+            f"Received: batch_size={size}, {replicas} replicas"
         )
-    (size,) = size
 
     def pipeline(context):
         """This worker's part of each batch, in pieces for its replicas."""

@@ -6,7 +6,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export KERAS_BACKEND := tensorflow
 
-.PHONY: demo test test-jax lint clean
+.PHONY: demo test test-slow test-jax lint clean
 
 $(BIN)/.product: requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo "This needs $(PYTHON) (set PYTHON=... to name another 3.11+ interpreter)."; exit 1; }
@@ -27,8 +27,11 @@ $(BIN)/.dev: requirements-dev.txt $(BIN)/.product
 demo: $(BIN)/.product ## Trains three small models on digits; prints a table, writes a picture.
 	$(BIN)/python -m experiments.demo --output_dir=demo
 
-test: $(BIN)/.dev lint ## The whole test suite.
+test: $(BIN)/.dev lint ## The test suite.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: $(BIN)/.dev ## What takes minutes: kills, workers, XLA at every size, other environments.
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: $(BIN)/.dev
 	$(BIN)/ruff check .

@@ -64,9 +64,19 @@ def value_and_gradients(function, variables):
     Returns:
       Scalar, list of tensors.
     """
-    with tf.GradientTape() as tape:
+    if tf.inside_function():
+        # Pairwise sums: the order in which TensorFlow's AddN adds up three gradients
+        # or more depends on which of their buffers is free first.
         value = function()
-    gradients = tape.gradient(value, [v.value for v in variables])
+        gradients = tf.gradients(
+            value,
+            [v.value for v in variables],
+            aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
+        )
+    else:
+        with tf.GradientTape() as tape:
+            value = function()
+        gradients = tape.gradient(value, [v.value for v in variables])
     missing = [v.path for v, g in zip(variables, gradients, strict=True) if g is None]
     if missing:
         raise ValueError(f"No gradient reaches {len(missing)} variables: {missing[:5]}")

@@ -21,7 +21,7 @@ _FREE = {
 _SAME_MEMORY = ("Reshape", "Squeeze", "ExpandDims", "Identity", "StopGradient")
 _LOOPS = ("While", "StatelessWhile")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-_BACKWARD = "gradient_tape/"
+_BACKWARD = ("gradients/", "gradient_tape/")  # tf.gradients, and a GradientTape.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,9 @@
 """Multi-head attention whose mask, dropout and cache are in the caller's hands."""
 
+import functools
+
 import keras
+import numpy as np
 from keras import ops
 
 from deltavae_tf import noise
@@ -64,58 +67,93 @@ class MultiHeadAttention(keras.layers.Layer):
         self.output_.build((*queries_shape[:-1], self.width))
 
     def call(self, queries, keys, values, allowed=None, noise_keys=None):
-        heads = self.attend(
-            self._split(self.query(queries)),
-            *self.project(keys, values),
-            allowed=allowed,
-            noise_keys=noise_keys,
+        queries, keys, values = (
+            self._split(layer(inputs))
+            for layer, inputs in (
+                (self.query, queries),
+                (self.key, keys),
+                (self.value, values),
+            )
         )
-        return self.output_(heads)
+        heads = self._attend(queries, keys, values, allowed, noise_keys)
+        return self.output_(ops.reshape(heads, (-1, *heads.shape[1:2], self.width)))
 
     def compute_output_shape(self, queries_shape, *unused_shapes):
         return (*queries_shape[:-1], self.width)
 
-    def project(self, keys, values):
-        """What a cache holds: keys and values `[B, K, N, width / N]`."""
-        return self._split(self.key(keys)), self._split(self.value(values))
-
-    def attend(self, queries, keys, values, allowed=None, noise_keys=None):
-        """Attention on projected heads: `[B, Q, N, W]` and `[B, K, N, W]`.
-
-        Returns:
-          float `[B, Q, width]`, before the output projection.
-        """
+    def _attend(self, queries, keys, values, allowed, noise_keys):
+        """Attention of `[B, Q, N, W]` on `[B, K, N, W]`: float `[B, Q, N, W]`."""
         if allowed is not None and len(allowed.shape) == 2:
             allowed = allowed[None]
         if noise_keys is None or self.dropout_rate == 0.0:
             allowed = None if allowed is None else allowed[:, None]
-            heads = ops.dot_product_attention(queries, keys, values, mask=allowed)
-        else:
-            logits = ops.einsum("bqnw,bknw->bnqk", queries, keys)
-            logits = ops.cast(logits, "float32") * queries.shape[-1] ** -0.5
-            if allowed is not None:
-                logits = ops.where(allowed[:, None], logits, -1e30)
-            weights = ops.cast(ops.softmax(logits), self.compute_dtype)
-            weights = self.dropout(weights, noise.fold(noise_keys, 0))
-            heads = ops.einsum("bnqk,bknw->bqnw", weights, values)
-        return ops.reshape(heads, (-1, *heads.shape[1:2], self.width))
+            return ops.dot_product_attention(queries, keys, values, mask=allowed)
+        logits = ops.einsum("bqnw,bknw->bnqk", queries, keys)
+        logits = ops.cast(logits, "float32") * queries.shape[-1] ** -0.5
+        if allowed is not None:
+            logits = ops.where(allowed[:, None], logits, -1e30)
+        weights = ops.cast(ops.softmax(logits), self.compute_dtype)
+        weights = self.dropout(weights, noise.fold(noise_keys, 0))
+        return ops.einsum("bnqk,bknw->bqnw", weights, values)
 
-    def step(self, query, keys, values, allowed):
+    def project(self, keys, values):
+        """Keys and values as `step` wants them.
+
+        A step reads all of them, so they lie in memory as its two products go through
+        them: a transposed copy at every position would cost more than the products.
+
+        Args:
+          keys: float `[B, K, C]`.
+          values: float `[B, K, C]`.
+
+        Returns:
+          float `[B, N, W, K]` and `[B, N, K, W]`, with W = width / N.
+        """
+        keys, values = self._split(self.key(keys)), self._split(self.value(values))
+        return ops.transpose(keys, (0, 2, 3, 1)), ops.transpose(values, (0, 2, 1, 3))
+
+    def step(self, query, pieces, num_pieces=None):
         """One position: `[B, C]` against projected keys and values.
 
         Args:
           query: float `[B, C]`.
-          keys: float `[B, K, N, width / N]`, from `project`.
-          values: likewise.
-          allowed: bool `[K]`.
+          pieces: list of (keys, values, allowed): keys and values from `project`, and
+            bool `[K]`, True where the query may look, or None for everywhere. The
+            first allows one key at least.
+          num_pieces: int32 scalar, from 1: behind so many pieces nothing is allowed,
+            so that the rest need not be read. None for all.
 
         Returns:
           float `[B, width]`.
         """
-        heads = self.attend(
-            self._split(self.query(query[:, None])), keys, values, allowed=allowed[None]
+        query = self._split(self.query(query[:, None]))[:, 0]
+        looks = [
+            functools.partial(self._look, query, pieces[: count + 1])
+            for count in range(len(pieces))
+        ]
+        if num_pieces is None:
+            heads = looks[-1]()
+        else:
+            heads = ops.switch(num_pieces - 1, looks)
+        return self.output_(ops.reshape(heads, (-1, self.width)))
+
+    def _look(self, query, pieces):
+        """Attention of `[B, N, W]` on all pieces together: float `[B, N, W]`."""
+        logits = []
+        for keys, _, allowed in pieces:
+            found = ops.cast(ops.einsum("bnw,bnwk->bnk", query, keys), "float32")
+            found = found * query.shape[-1] ** -0.5
+            logits.append(
+                found if allowed is None else ops.where(allowed, found, -1e30)
+            )
+        weights = ops.softmax(ops.concatenate(logits, axis=-1))
+        weights = ops.cast(weights, self.compute_dtype)
+        ends = np.cumsum([x.shape[-1] for x in logits])[:-1].tolist()
+        parts = ops.split(weights, ends, axis=-1) if ends else [weights]
+        return sum(
+            ops.einsum("bnk,bnkw->bnw", part, values)
+            for part, (_, values, _) in zip(parts, pieces, strict=True)
         )
-        return self.output_(heads)[:, 0]
 
     def _split(self, inputs):
         shape = (-1, inputs.shape[1], self.num_heads, self.width // self.num_heads)

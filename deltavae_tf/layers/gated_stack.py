@@ -182,12 +182,13 @@ class GatedStack(keras.layers.Layer):
             },
         }
 
-    def row_step(self, row_above, cache):
+    def row_step(self, row_above, row, cache):
         """Starts a row: runs the vertical stack.
 
         Args:
           row_above: float `[B, W, C + 1]`, marked by `mark_inside`; zeros above the
             image.
+          row: int32 scalar, the row's number.
           cache: from `init_cache` or the step before.
 
         Returns:
@@ -200,8 +201,16 @@ class GatedStack(keras.layers.Layer):
             v, from_row, layer_cache = layer.row_step(v, layer_cache)
             given.append(from_row)
             layers.append(layer_cache)
-        pixels = ops.zeros_like(cache["pixels"])
-        return given, {**cache, "rows": rows, "pixels": pixels, "layers": layers}
+        cache = {
+            "rows": rows,
+            "pixels": ops.zeros_like(cache["pixels"]),
+            "layers": layers,
+            "blocks": {
+                place: block.row_step(row, cache["blocks"][place])
+                for place, block in self.blocks.items()
+            },
+        }
+        return given, cache
 
     def step(self, pixel_before, from_row, position, cache):
         """One pixel.

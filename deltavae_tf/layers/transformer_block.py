@@ -7,6 +7,8 @@ from keras import ops
 from deltavae_tf import noise
 from deltavae_tf.layers import attention, dropout, positions, weight_norm
 
+ROWS_PER_BLOCK = 8  # Of the cache: so many rows are looked at or left out together.
+
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
 class TransformerBlock(keras.layers.Layer):
@@ -150,25 +152,49 @@ class TransformerBlock(keras.layers.Layer):
           memory: float `[B, n, M]`, or None without cross-attention.
 
         Returns:
-          dict of keys and values, projected, of all pixels and of the memory.
+          dict of projected keys and values: of the row in progress, of the finished
+          rows in blocks of `ROWS_PER_BLOCK`, and of the memory.
         """
         cache = {}
         if self.self_attention:
-            channels = self._pixel_signal.shape[-1]
-            shape = (
-                batch_size,
-                self.height * self.width,
-                self.num_heads,
-                channels // self.num_heads,
-            )
-            empty = ops.zeros(shape, dtype=self.compute_dtype)
-            cache.update(keys=empty, values=empty)
+            heads = (batch_size, self.num_heads)
+            size = self._pixel_signal.shape[-1] // self.num_heads
+
+            def empty(length):
+                shapes = (*heads, size, length), (*heads, length, size)
+                return [ops.zeros(shape, dtype=self.compute_dtype) for shape in shapes]
+
+            sizes = self._block_rows()
+            cache["blocks"] = [empty(rows * self.width) for rows in sizes]
+            cache["row"] = empty(self.width)
         if self.cross_attention:
             rows = self.embed_memory(memory)
             signed = rows + ops.cast(self._row_signal, self.compute_dtype)
-            keys, values = self.cross_attend.project(signed, rows)
-            cache.update(memory_keys=keys, memory_values=values)
+            cache["memory"] = list(self.cross_attend.project(signed, rows))
         return cache
+
+    def _block_rows(self):
+        """How many rows each block holds."""
+        firsts = range(0, self.height, ROWS_PER_BLOCK)
+        return [min(ROWS_PER_BLOCK, self.height - first) for first in firsts]
+
+    def row_step(self, row, cache):
+        """Starts row `row` (int32 scalar): files keys and values of the row above.
+
+        Row 0 files the zeros of the empty cache; row 1 overwrites them.
+        """
+        if not self.self_attention:
+            return cache
+        above = ops.maximum(row - 1, 0)
+        new_keys, new_values = cache["row"]
+        blocks = []
+        for i, (keys, values) in enumerate(cache["blocks"]):
+            here = above // ROWS_PER_BLOCK == i
+            first = ops.where(here, above % ROWS_PER_BLOCK, 0) * self.width
+            keys = _replace_if(here, keys, (0, 0, 0, first), new_keys)
+            values = _replace_if(here, values, (0, 0, first, 0), new_values)
+            blocks.append([keys, values])
+        return {**cache, "blocks": blocks}
 
     def step(self, inputs, position, cache):
         """One pixel.
@@ -176,7 +202,7 @@ class TransformerBlock(keras.layers.Layer):
         Args:
           inputs: float `[B, C]`.
           position: int32 scalar, the pixel's place in raster order.
-          cache: from `init_cache` or the step before.
+          cache: from `row_step` or the step before.
 
         Returns:
           float `[B, C]`, cache.
@@ -187,29 +213,35 @@ class TransformerBlock(keras.layers.Layer):
         signal = ops.cast(
             ops.slice(flat_signal, (position, 0), (1, channels)), self.compute_dtype
         )
+        row, column = position // self.width, position % self.width
         if self.self_attention:
-            new_keys, new_values = self.self_attend.project(
-                (h + signal)[:, None], h[:, None]
-            )
-            start = (0, position, 0, 0)
+            keys, values = self.self_attend.project((h + signal)[:, None], h[:, None])
             cache = {
                 **cache,
-                "keys": ops.slice_update(cache["keys"], start, new_keys),
-                "values": ops.slice_update(cache["values"], start, new_values),
+                "row": [
+                    ops.slice_update(cache["row"][0], (0, 0, 0, column), keys),
+                    ops.slice_update(cache["row"][1], (0, 0, column, 0), values),
+                ],
             }
-            allowed = ops.arange(self.height * self.width) <= position
-            mixed = self.self_attend.step(
-                h + signal, cache["keys"], cache["values"], allowed
-            )
-            h = self.self_norm(h + mixed)
+            h = self.self_norm(h + self._look_back(h + signal, row, column, cache))
         if self.cross_attention:
             rows = np.arange(self._row_signal.shape[0])
-            last = position // self.width if self.causal_memory else len(rows)
-            mixed = self.cross_attend.step(
-                h + signal, cache["memory_keys"], cache["memory_values"], rows <= last
-            )
+            allowed = rows <= row if self.causal_memory else None
+            mixed = self.cross_attend.step(h + signal, [(*cache["memory"], allowed)])
             h = self.cross_norm(h + mixed)
         return self._feed_forward(h, None), cache
+
+    def _look_back(self, query, row, column, cache):
+        """Self-attention to the row so far and to the blocks that hold earlier rows."""
+        pieces = [(*cache["row"], ops.arange(self.width) <= column)]
+        for i, block in enumerate(cache["blocks"]):
+            first = i * ROWS_PER_BLOCK * self.width
+            places = ops.arange(first, first + block[0].shape[-1])
+            pieces.append((*block, places < row * self.width))
+        # Most of a sampler's time goes into reading keys and values, of which half
+        # do not exist yet on average.
+        num_filled = (row + ROWS_PER_BLOCK - 1) // ROWS_PER_BLOCK
+        return self.self_attend.step(query, pieces, 1 + num_filled)
 
     def _feed_forward(self, h, keys):
         hidden = self.dropout(ops.relu(self.expand(h)), noise.fold(keys, 4))
@@ -236,3 +268,9 @@ class TransformerBlock(keras.layers.Layer):
             "dropout_rate": self.dropout_rate,
             "normalization": self.normalization,
         }
+
+
+def _replace_if(condition, inputs, start, new):
+    """`ops.slice_update` where `condition` holds; in place under XLA either way."""
+    old = ops.slice(inputs, start, ops.shape(new))
+    return ops.slice_update(inputs, start, ops.where(condition, new, old))

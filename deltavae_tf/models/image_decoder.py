@@ -183,7 +183,7 @@ class ImageDecoder(keras.layers.Layer):
                 image_encoder.scale_pixels(above, self.num_levels)
             )
             above = ops.where(row > 0, above, ops.zeros_like(above))
-            from_rows, cache = self.stack.row_step(above, cache)
+            from_rows, cache = self.stack.row_step(above, row, cache)
             _, image, _, before, cache = ops.fori_loop(
                 0, width, next_pixel, (row, image, from_rows, before, cache)
             )

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from deltavae_tf import noise
+from deltavae_tf import backend, noise
 
 
 def sample(model, count, prior="aux", temperature=1.0, seed=0, batch_size=64):
@@ -39,17 +39,34 @@ def naive_sample(decoder, z, keys, temperature=1.0, given=None, num_given=0):
     x = np.zeros((keys.shape[0], *decoder.image_shape), np.int32)
     uniforms = noise.uniform(keys, (height * width, 1 + channels))
     uniforms = ops.reshape(uniforms, (-1, height, width, 1 + channels))
+    draw = naive_pass(decoder, z, uniforms, temperature)
     for row in range(height):
         for column in range(width):
-            drawn = decoder(z, x).sample_from_uniforms(
-                uniforms[..., 0], uniforms[..., 1:], temperature
-            )
-            drawn = ops.convert_to_numpy(drawn)[:, row, column]
+            drawn = ops.convert_to_numpy(draw(x))[:, row, column]
             if given is not None:
                 kept = row * width + column < np.reshape(num_given, (-1, 1))
                 drawn = np.where(kept, np.asarray(given)[:, row, column], drawn)
             x[:, row, column] = drawn
     return x
+
+
+def naive_pass(decoder, z, uniforms, temperature=1.0, compiler=backend.graph):
+    """A compiled x -> x' in which every pixel of x' is sampled given those of x.
+
+    Args:
+      decoder: `ImageDecoder`.
+      z: float `[B, H, d]`, or None for the baseline.
+      uniforms: float `[B, H, W, 1 + C]`, the random numbers.
+      temperature: float > 0.
+      compiler: `backend.graph` or `backend.compile`.
+    """
+
+    def draw(x):
+        return decoder(z, x).sample_from_uniforms(
+            uniforms[..., 0], uniforms[..., 1:], temperature
+        )
+
+    return compiler(draw)
 
 
 def grid(images, columns, num_levels=256, zoom=1):

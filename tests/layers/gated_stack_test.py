@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from deltavae_tf.layers import gated_stack
+from deltavae_tf.layers import gated_stack, transformer_block
 from tests import testing
 
 H, W, C = 4, 5, 3
@@ -79,16 +79,20 @@ def test_memory_rows(causal_memory, num_attention):
 
 
 @pytest.mark.parametrize(
-    "num_attention, cross_attention, policy, normalization",
+    "num_attention, cross_attention, policy, normalization, rows_per_block",
     [
-        (2, True, "float32", "layer"),
-        (2, True, "mixed_bfloat16", "layer"),
-        (2, False, "float32", "weight"),
-        (0, True, "float32", "weight"),
-        (0, False, "float32", "layer"),
+        (2, True, "float32", "layer", 8),
+        (2, True, "mixed_bfloat16", "layer", 2),
+        (2, False, "float32", "weight", 1),
+        (2, False, "float32", "layer", 3),
+        (0, True, "float32", "weight", 8),
+        (0, False, "float32", "layer", 8),
     ],
 )
-def test_steps_equal_call(num_attention, cross_attention, policy, normalization):
+def test_steps_equal_call(
+    num_attention, cross_attention, policy, normalization, rows_per_block, monkeypatch
+):
+    monkeypatch.setattr(transformer_block, "ROWS_PER_BLOCK", rows_per_block)
     stack, x, memory = make(
         num_attention=num_attention,
         cross_attention=cross_attention,
@@ -102,7 +106,7 @@ def test_steps_equal_call(num_attention, cross_attention, policy, normalization)
     scale = np.abs(whole).max()
     for r in range(H):
         above = marked[:, r - 1] if r else np.zeros((2, W, C + 1), "float32")
-        given, cache = stack.row_step(above, cache)
+        given, cache = stack.row_step(above, np.int32(r), cache)
         for c in range(W):
             h, cache = stack.step(
                 before, [g[:, c] for g in given], np.int32(r * W + c), cache

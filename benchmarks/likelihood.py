@@ -1,0 +1,106 @@
+"""Bits/dim on CIFAR-10 after equal minutes of training: ours and `tfd.PixelCNN`."""
+
+import os
+import time
+
+import numpy as np
+import tqdm
+
+from benchmarks import ours
+from data import batches, cifar10
+from deltavae_tf import units
+
+ENTRIES = ("latent_free", "delta", "pixel_cnn")
+
+
+class Budget:
+    """Minutes of training, by the wall clock or in processor time over the cores."""
+
+    def __init__(self, minutes, clock):
+        self._seconds = 60.0 * minutes
+        wall = clock == "wall"
+        self._now = time.monotonic if wall else time.process_time
+        self._cores = 1 if wall else os.cpu_count()
+        self._start = self._now()
+
+    def used(self):
+        """The share that is used up: 1 or more at the end."""
+        return (self._now() - self._start) / self._cores / self._seconds
+
+
+def run(entry, name, options, make_peer):
+    """Trains one entry for the budget, then evaluates it: a JSON-able dict.
+
+    Args:
+      entry: one of `ENTRIES`.
+      name: a model of `ours.MODELS`.
+      options: the program's.
+      make_peer: (number of parameters, options) -> `pixel_cnn.PixelCNN`.
+    """
+    train = cifar10.load("train", data_dir=options.data_dir)
+    test = cifar10.load("test", data_dir=options.data_dir).first(options.num_test)
+    constant = {
+        "learning_rate_schedule": "constant",
+        "learning_rate": options.learning_rate,
+    }
+    latent_free = {"use_latents": False, **constant}
+    if entry == "pixel_cnn":
+        size = ours.num_parameters(
+            ours.make(name, train.image.shape[1:], **latent_free)
+        )
+        peer = make_peer(size, options)
+        peer.initialize(train.image[: options.train_batch_size])
+        count, step = peer.num_parameters, lambda batch: peer.train_step(batch["image"])
+    else:
+        changes = latent_free if entry == "latent_free" else constant
+        model = ours.make(name, train.image.shape[1:], **changes)
+        count, step = ours.num_parameters(model), ours.trainer(model)
+    steps, minutes = _train(step, train, options)
+    if entry == "pixel_cnn":
+        nats = _evaluate(lambda batch: -peer.log_prob(batch["image"]), test)
+    else:
+        nats = _evaluate(ours.negative_elbo(model), test)
+    bpd = units.bits_per_dim(nats, int(np.prod(test.image.shape[1:])))
+    found = {
+        "bits_per_dim": float(bpd.mean()),
+        "stderr": float(bpd.std() / np.sqrt(len(bpd))),
+        "num_parameters": count,
+        "steps": steps,
+        "train_batch_size": options.train_batch_size,
+        "minutes": options.minutes,
+        "clock": options.clock,
+        "wall_minutes": minutes,
+        "learning_rate": options.learning_rate,
+        "data": f"{test.name}, {test.note}",
+    }
+    print(
+        f"  {entry}: {found['bits_per_dim']:.3f} bits/dim (standard error "
+        f"{found['stderr']:.3f}) after {steps} steps",
+        flush=True,
+    )
+    return found
+
+
+def _train(step, split, options):
+    """Steps and wall minutes until the budget is used up; the first is not counted."""
+    stream = iter(batches.training_batches(split, options.train_batch_size, seed=0))
+    step(next(stream))
+    budget, start, steps = Budget(options.minutes, options.clock), time.monotonic(), 0
+    with tqdm.tqdm(total=100, unit="%", bar_format="{l_bar}{bar}{postfix}") as bar:
+        while (used := budget.used()) < 1:
+            loss = float(step(next(stream)))
+            steps += 1
+            bar.n = round(100 * used)
+            bar.set_postfix(step=steps, nats=f"{loss:.0f}")
+    if not np.isfinite(loss):
+        raise FloatingPointError(f"The loss of step {steps} is not finite.")
+    return steps, (time.monotonic() - start) / 60
+
+
+def _evaluate(nats_of, split):
+    """Nats of every image of a split: float64 `[N]`."""
+    parts = []
+    for batch in batches.evaluation_batches(split, 32):
+        real = batch["mask"].numpy() > 0
+        parts.append(np.asarray(nats_of(batch), "float64")[real])
+    return np.concatenate(parts)

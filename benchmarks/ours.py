@@ -1,0 +1,118 @@
+"""Our side: models to time, their cached sampler, and what it is compared with."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from deltavae_tf import backend, noise
+from deltavae_tf.layers import weight_norm
+from deltavae_tf.sampling import images
+from experiments import build, image_sets
+
+# Name: (hyper-parameter set, changes). Each has self-attention over all pixels.
+MODELS = {
+    "attention_small": (
+        "cifar10_small",
+        {
+            "decoder_layers": 8, "decoder_width": 64, "decoder_filter": 256,
+            "decoder_attention": 2, "num_heads": 4, "num_mixtures": 10,
+        },
+    ),
+    "cifar10_ablation": ("cifar10_ablation", {}),
+    "cifar10_small": ("cifar10_small", {}),
+    "tiny": (
+        "cifar10_tiny",
+        {"decoder_attention": 2, "decoder_layers": 1},
+    ),
+}  # fmt: skip
+
+
+def settings(name, **changes):
+    """The `ImageHparams` of a benchmark's model."""
+    base, overrides = MODELS[name]
+    return image_sets.registry.based_on(base, **{**overrides, **changes})
+
+
+def make(name, image_shape=(32, 32, 3), **changes):
+    """A built, compiled `DeltaVAE`."""
+    return build.image_model(settings(name, **changes), image_shape, 256)
+
+
+class Sampling:
+    """Functions to time, for one decoder and batch size; what they read is arbitrary.
+
+    Args:
+      decoder: built `ImageDecoder` with latents.
+      latent_channels: int, d.
+      batch_size: int.
+    """
+
+    def __init__(self, decoder, latent_channels, batch_size):
+        self._decoder = decoder
+        rng = np.random.default_rng(0)
+        height, width, channels = decoder.image_shape
+        z = rng.normal(size=(batch_size, height, latent_channels)).astype("float32")
+        x = rng.integers(0, 256, (batch_size, *decoder.image_shape), "int32")
+        self._z, self._x = ops.convert_to_tensor(z), ops.convert_to_tensor(x)
+        self._keys = noise.fold(noise.make_key(0)[None], ops.arange(batch_size))
+        self._uniforms = noise.uniform(self._keys, (height, width, 1 + channels))
+
+    def cached(self):
+        """Samples the batch through the cache."""
+        compiled = backend.compile(self._decoder.sample)
+        temperature = ops.convert_to_tensor(1.0)
+        return lambda: ops.convert_to_numpy(compiled(self._z, self._keys, temperature))
+
+    def forward(self, compiler):
+        """One parallel pass, all that is needed to evaluate the batch: the floor."""
+
+        def parameters(z, x):
+            p = self._decoder(z, x)
+            return p.logits, p.loc, p.log_scale, p.coefficients
+
+        compiled = compiler(parameters)
+        return lambda: ops.convert_to_numpy(compiled(self._z, self._x)[0])
+
+    def naive(self, compiler):
+        """One pixel of the naive loop: a parallel pass and the pixels it samples."""
+        draw = images.naive_pass(
+            self._decoder, self._z, self._uniforms, compiler=compiler
+        )
+        return lambda: ops.convert_to_numpy(draw(self._x))
+
+
+def train_step(model, batch_size):
+    """A step of the model's own training on random images, as the loop compiles it."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (batch_size, *model.decoder.image_shape), "uint8")
+    step = trainer(model)
+    return lambda: float(step({"image": ops.convert_to_tensor(x)}))
+
+
+def trainer(model):
+    """batch -> loss: the model's compiled training step."""
+    model.optimizer.build(model.trainable_variables)
+    step = backend.graph(model.train_step)
+    return lambda batch: step(batch)["loss"]
+
+
+def cache_bytes(decoder, latent_channels):
+    """Bytes of cache that the sampler keeps for an image."""
+    z = np.zeros((1, decoder.image_shape[0], latent_channels), "float32")
+    leaves = keras.tree.flatten(decoder.init_cache(1, z))
+    return sum(int(np.prod(x.shape)) * np.dtype("float32").itemsize for x in leaves)
+
+
+def num_parameters(layer):
+    """Trainable parameters."""
+    return weight_norm.num_weights(layer)
+
+
+def negative_elbo(model):
+    """batch -> one-sample negative ELBO, nats `[B]` (-log p of the latent-free)."""
+
+    def nats(batch):
+        terms = model(batch, training=False)
+        return terms["distortion"] + terms["rate_aux"]
+
+    return backend.graph(nats)

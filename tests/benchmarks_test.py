@@ -1,0 +1,120 @@
+"""The benchmark runs at a tiny size and writes what the README cites; no time is
+asserted."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import ours, pixel_cnn, speed, timing
+from data import batches, cifar10
+
+SIZE = (8, 8, 3)
+TINY_PEER = {"dropout_p": 0.0, "num_resnet": 1, "num_hierarchies": 1}
+TIMES = {"median_s", "min_s", "max_s", "repeats"}
+
+
+def fake_split(name, **unused):
+    rng = np.random.default_rng(0)
+    index = np.arange(8, dtype=np.int32)
+    images = rng.integers(0, 256, (8, *SIZE), dtype=np.uint8)
+    return batches.Split(images, index % 3, index, f"cifar10/{name}")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    path = tmp_path_factory.mktemp("benchmark") / "speed.json"
+    arguments = ["--models", "tiny", "--image_size", "8", "--repeats", "2"]
+    arguments += ["--peer_repeats", "1", "--passes", "1", "--output", str(path)]
+    arguments += ["--batch_sizes", "1", "2", "--train_batch_size", "2"]
+    arguments += ["--minutes", "0.001", "--num_test", "4", "--data_dir", "here"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "PEER", TINY_PEER)
+        patch.setattr(cifar10, "load", fake_split)
+        speed.main([*arguments, "--parts", "sampling", "training"])
+        speed.main([*arguments, "--parts", "likelihood"])
+    return json.loads(path.read_text())
+
+
+@pytest.mark.slow
+def test_sampling(results):
+    found = results["sampling"]["tiny"]
+    for batch in ("batch_1", "batch_2"):
+        row = found[batch]
+        for name in ("cached", "forward", "naive", "peer"):
+            assert TIMES <= set(row[name]), name
+            assert 0 < row[name]["min_s"] <= row[name]["median_s"] <= row[name]["max_s"]
+        for name in ("cached_over_forward", "naive_over_cached", "peer_over_cached"):
+            assert row[name]["min"] <= row[name]["median"] <= row[name]["max"], name
+        assert row["naive"]["extrapolated_from"] == "1 passes"
+    # Batch 1 of the peer is run in full.
+    assert "extrapolated_from" not in found["batch_1"]["peer"]
+    assert "extrapolated_from" in found["batch_2"]["peer"]
+    peer = found["peer"]
+    assert peer["num_unmasked"] < peer["num_parameters"]
+
+
+@pytest.mark.slow
+def test_training(results):
+    found = results["training"]["tiny"]["batch_2"]
+    for name in ("latent_free", "delta", "peer"):
+        assert TIMES <= set(found[name]) and found[name]["num_parameters"] > 0
+    assert {"peer_over_latent_free", "peer_over_delta"} <= set(found)
+
+
+@pytest.mark.slow
+def test_likelihood(results):
+    found = results["likelihood"]["tiny"]
+    assert {"latent_free", "delta", "pixel_cnn"} <= set(found)
+    for name in ("latent_free", "delta", "pixel_cnn"):
+        entry = found[name]
+        assert 4 < entry["bits_per_dim"] < 20 and entry["stderr"] > 0
+        assert entry["steps"] >= 1 and entry["clock"] == "wall"
+        assert "first 4 of 8 images" in entry["data"]
+
+
+@pytest.mark.slow
+def test_the_file_says_where_it_was_measured(results):
+    assert results["hardware"] and results["versions"]["tensorflow"]
+    assert results["sampling"]["tiny"]["measured"]["image_shape"] == list(SIZE)
+
+
+@pytest.mark.slow
+def test_cache_bytes_against_the_formula(results):
+    h, layers, a, d = 16, 1, 2, 8
+    height, width, channels = SIZE
+    attention = 2 * h * (height * width + width + height)  # Pixels, a row, memory.
+    convolutions = layers * (width + 1) * h + (width + 1) * (channels + 1)
+    expected = 4 * (a * attention + convolutions)
+    assert results["sampling"]["tiny"]["cache_bytes_per_image"] == expected
+    decoder = ours.make("tiny", SIZE).decoder
+    assert ours.cache_bytes(decoder, d) == expected
+
+
+@pytest.mark.slow
+def test_filters_for_finds_the_number_that_has_so_many_parameters():
+    size = pixel_cnn.PixelCNN(SIZE, 6, **TINY_PEER).num_parameters
+    assert pixel_cnn.filters_for(size, SIZE, **TINY_PEER) == 6
+
+
+def test_ratio_and_extrapolation():
+    slow, fast = timing.summary([8.0, 4.0, 6.0]), timing.summary([1.0, 2.0, 2.0])
+    assert timing.ratio(slow, fast) == {"median": 3.0, "min": 2.0, "max": 8.0}
+    whole = timing.scaled(fast, 10, "3 passes")
+    assert whole["median_s"] == 20.0 and whole["extrapolated_from"] == "3 passes"
+    assert timing.sentence(whole) == "20 s (extrapolated) [10, 20]"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--parts", "likelihood"], "needs --data_dir"),
+        (["--repeats", "0"], "--repeats must be at least 1. Received: 0"),
+        (["--batch_sizes", "0"], "batch sizes must be at least 1"),
+        (["--models", "huge"], "invalid choice: 'huge'"),
+    ],
+)
+def test_bad_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        speed.parse(arguments)
+    assert message in capsys.readouterr().err

@@ -69,32 +69,14 @@ def read_members(path, names, limit, total_limit, md5):
     Returns:
       List of bytes in the order of `names`.
     """
-    found = {}
     with _explained(path):
-        _check_md5(path, md5)
-        with (
-            tf.io.gfile.GFile(path, "rb") as packed,
-            gzip.GzipFile(fileobj=packed) as unpacked,
-            # Read as a stream: tarfile never goes back, so what it has unpacked can
-            # be counted, headers and unwanted members included.
-            tarfile.open(
-                fileobj=_Bounded(unpacked, path, total_limit), mode="r|", bufsize=_CHUNK
-            ) as archive,
-        ):
-            for member in archive:
-                if member.name not in names or member.name in found:
-                    continue
-                where = f"{path}, member {member.name},"
-                if not member.isreg():
-                    raise errors.DataError(
-                        f"{where} must be a plain file. Received: tar type "
-                        f"{member.type!r}"
-                    )
-                if member.size > limit:
-                    raise _oversized(where, limit)
-                found[member.name] = archive.extractfile(member).read()
-                if len(found) == len(names):
-                    break
+        _check_digest(path, md5, "md5")
+    wanted = set(names)
+    found = {}
+    for name, content in members(path, wanted.__contains__, limit, total_limit):
+        found[name] = content
+        if len(found) == len(names):
+            break
     missing = [name for name in names if name not in found]
     if missing:
         raise errors.DataError(
@@ -102,6 +84,49 @@ def read_members(path, names, limit, total_limit, md5):
             f"Missing: {', '.join(missing)}"
         )
     return [found[name] for name in names]
+
+
+def members(path, wanted, limit, total_limit):
+    """Iterates over members of a `.tar.gz`, reading it as a stream.
+
+    Args:
+      path: str.
+      wanted: str -> bool, whether to read the member of that name.
+      limit: int, the most bytes one of them may have.
+      total_limit: int, the most bytes that the archive may unpack to.
+
+    Yields:
+      (name, bytes), each name once, in the order of the archive.
+    """
+    seen = set()
+    with (
+        _explained(path),
+        tf.io.gfile.GFile(path, "rb") as packed,
+        gzip.GzipFile(fileobj=packed) as unpacked,
+        # Read as a stream: tarfile never goes back, so what it has unpacked can
+        # be counted, headers and unwanted members included.
+        tarfile.open(
+            fileobj=_Bounded(unpacked, path, total_limit), mode="r|", bufsize=_CHUNK
+        ) as archive,
+    ):
+        for member in archive:
+            if member.name in seen or not wanted(member.name):
+                continue
+            where = f"{path}, member {member.name},"
+            if not member.isreg():
+                raise errors.DataError(
+                    f"{where} must be a plain file. Received: tar type {member.type!r}"
+                )
+            if member.size > limit:
+                raise _oversized(where, limit)
+            seen.add(member.name)
+            yield member.name, archive.extractfile(member).read()
+
+
+def check_sha256(path, sha256):
+    """Raises unless the file's sha256 (hexadecimal) is this one."""
+    with _explained(path):
+        _check_digest(path, sha256, "sha256")
 
 
 class _Bounded:
@@ -139,16 +164,17 @@ def _unpack_xz(file, path, limit):
     return content
 
 
-def _check_md5(path, md5):
-    """Raises unless the file's md5 is `md5`."""
-    digest = hashlib.md5(usedforsecurity=False)
+def _check_digest(path, expected, algorithm):
+    """Raises unless the file's md5 or sha256 is the expected one, in hexadecimal."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     with tf.io.gfile.GFile(path, "rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-    if digest.hexdigest() != md5:
+    if digest.hexdigest() != expected:
         raise errors.DataError(
-            f"{path} is not the official archive, whose md5 is {md5}: damaged, or an "
-            f"unfinished download. Received: md5 {digest.hexdigest()}"
+            f"{path} is not the official archive, whose {algorithm} is {expected}: "
+            f"damaged, or an unfinished download. Received: {algorithm} "
+            f"{digest.hexdigest()}"
         )
 
 

@@ -153,7 +153,7 @@ def training_batches(split, batch_size, seed, start_step=0, num_shards=1, shard=
     positions = positions.apply(
         tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     )
-    return _pipeline(positions.map(gather))
+    return without_sharding(positions.map(gather))
 
 
 def evaluation_batches(split, batch_size, limit=None, num_shards=1, shard=0):
@@ -188,7 +188,7 @@ def evaluation_batches(split, batch_size, limit=None, num_shards=1, shard=0):
         kept = tf.reshape(real, [-1] + [1] * (mask.shape.rank - 1))
         return {**examples, "mask": tf.where(kept, mask, 0.0)}
 
-    return _pipeline(tf.data.Dataset.range(num_batches).map(batch))
+    return without_sharding(tf.data.Dataset.range(num_batches).map(batch))
 
 
 def _check_array(name, field, array, dtype, rank):
@@ -228,7 +228,7 @@ def _gatherer(split):
     return lambda positions: {k: tf.gather(v, positions) for k, v in columns.items()}
 
 
-def _pipeline(dataset):
+def without_sharding(dataset):
     """Adds what both kinds of batches share: prefetching, and who shards."""
     options = tf.data.Options()
     # The arguments say which shard this is; tf.distribute must not shard again.

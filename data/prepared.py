@@ -1,5 +1,6 @@
 """Data sets that `tensorflow_datasets` prepares, or has prepared."""
 
+import contextlib
 import os
 
 import numpy as np
@@ -24,26 +25,61 @@ def load(name, split, data_dir, tmp_dir=None, download=False):
       dict of arrays `[N, ...]` in the order of the records, or `None` where there is
       nothing prepared and `download` is false.
     """
-    folder = os.path.join(data_dir, name)
-    if not download and not tf.io.gfile.isdir(folder):
+    with _explained(f"{name}/{split}", os.path.join(data_dir, name)):
+        source = _builder(name, data_dir, tmp_dir, download)
+        if source is None:
+            return None
+        parts = list(_stream(source, split))
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def builder(name, data_dir, tmp_dir=None, download=False):
+    """The builder of what is prepared; arguments and None as for `load`."""
+    with _explained(name, os.path.join(data_dir, name)):
+        return _builder(name, data_dir, tmp_dir, download)
+
+
+def stream(source, split):
+    """Iterates over dicts of arrays `[n, ...]`, a part of the split each.
+
+    Args:
+      source: from `builder`.
+      split: str.
+    """
+    with _explained(f"{source.name}/{split}", source.data_dir):
+        yield from _stream(source, split)
+
+
+def _builder(name, data_dir, tmp_dir, download):
+    if not download and not tf.io.gfile.isdir(os.path.join(data_dir, name)):
         return None
     # Slow to import, and many a program never needs it.
     import tensorflow_datasets as tfds
 
+    found = tfds.builder(name, data_dir=data_dir)
+    if not found.is_prepared():
+        if not download:
+            return None
+        found.download_and_prepare(download_dir=tmp_dir)
+    return found
+
+
+def _stream(source, split):
+    dataset = source.as_dataset(split=split).batch(_READ_AT_ONCE)
+    return dataset.as_numpy_iterator()
+
+
+@contextlib.contextmanager
+def _explained(what, folder):
     # Whatever the library, its downloader or a broken record raises, the reader of
     # the message needs the same: which data set, where, why.
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
-        if not builder.is_prepared():
-            if not download:
-                return None
-            builder.download_and_prepare(download_dir=tmp_dir)
-        dataset = builder.as_dataset(split=split).batch(_READ_AT_ONCE)
-        parts = list(dataset.as_numpy_iterator())
+        yield
+    except errors.DataError:
+        raise
     except Exception as error:
         raise errors.DataError(
-            f"tensorflow_datasets cannot read or prepare {name}/{split} in {folder}; "
+            f"tensorflow_datasets cannot read or prepare {what} in {folder}; "
             "check the network, or remove that folder if it is damaged. "
             f"Received: {errors.one_line(error)}"
         ) from error
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}

@@ -49,7 +49,12 @@ def threefry(key, counter):
 
 
 def make_key(seed):
-    """The root key of an integer seed: uint32 `[2]`."""
+    """The root key of an integer seed of 64 bits: uint32 `[2]`.
+
+    A seed that is such a key already is returned as it is.
+    """
+    if len(getattr(seed, "shape", ())) == 1:
+        return seed
     seed = int(seed)
     words = np.array([seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF], np.uint32)
     return ops.convert_to_tensor(words, dtype="uint32")
@@ -97,6 +102,16 @@ def normal(keys, shape):
     """Standard normal: float32 `[B, *shape]`."""
     # |2u - 1| <= 1 - 2^-24, so `erfinv` is finite (5.3 standard deviations).
     return np.float32(2.0**0.5) * ops.erfinv(2.0 * uniform(keys, shape) - 1.0)
+
+
+def normal_sequence(keys, length, channels):
+    """Standard normal by time step: float32 `[B, length, channels]`.
+
+    The numbers of a step do not depend on how many steps follow.
+    """
+    steps = fold(keys[:, None], ops.arange(length)[None])
+    flat = normal(ops.reshape(steps, (-1, 2)), (channels,))
+    return ops.reshape(flat, (-1, length, channels))
 
 
 def bernoulli(keys, shape, probability):

@@ -11,3 +11,4 @@ from experiments.registry import describe as describe
 from experiments.registry import hparams as hparams
 from experiments.registry import names as names
 from experiments.registry import parse as parse
+from experiments.text_sets import TextHparams as TextHparams

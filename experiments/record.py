@@ -15,6 +15,7 @@ from deltavae_tf.training import checkpoints, run_folder
 from experiments import flags
 
 FLAGS = flags.FLAGS
+_PREFIXES = ("", "eval_", "eval_ema_")
 _HARDWARE = flags.flags.DEFINE_string(
     "hardware", "", "What it ran on; by default this machine's processor and cores."
 )
@@ -33,7 +34,8 @@ def collect(path, hardware=""):
         (step - before) / row["steps_per_second"]
         for before, step, row in zip([0, *steps], steps, rows, strict=False)
     )
-    curve = ("step", "nelbo_bpd", "eval_nelbo_bpd", "eval_ema_nelbo_bpd")
+    nelbo = [f"{p}nelbo_{u}" for p in _PREFIXES for u in ("bpd", "per_token")]
+    curve = ("step", *nelbo)
     return {
         "experiment": experiment,
         "hparams": hparams,

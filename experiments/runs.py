@@ -1,4 +1,4 @@
-"""A run of an image experiment: from hyper-parameters to a folder, and back."""
+"""A run of an experiment: from hyper-parameters to a folder, and back."""
 
 import contextlib
 import dataclasses
@@ -16,7 +16,7 @@ from deltavae_tf.evaluation import likelihood
 from deltavae_tf.sampling import images
 from deltavae_tf.training import checkpoints, loop, run_folder, workers
 from deltavae_tf.training import strategy as strategies
-from experiments import build
+from experiments import build, text_build
 from experiments import hparams as registry
 
 _NUM_SAMPLES = 16
@@ -45,20 +45,27 @@ class Options:
     warm_start_from: str | None = None
 
 
-class ImageRun:
-    """An image experiment in its run folder; a context manager that holds the folder.
+class Run:
+    """An experiment in its run folder; a context manager that holds the folder.
+
+    `ImageRun` and `text_runs.TextRun` say what depends on the kind of data.
 
     Args:
       experiment: str, the experiment's name.
-      hparams: `ImageHparams`.
+      hparams: `TrainingHparams` of the kind.
       options: `Options`.
+
+    Attributes:
+      examples: str, what an example is called.
     """
+
+    examples = "examples"
 
     def __init__(self, experiment, hparams, options):
         self.experiment = experiment
         self.hparams = hparams
         self.options = options
-        self.problem = build.problem(hparams.problem)
+        self.problem = self._problem()
         self.strategy = options.strategy or tf.distribute.get_strategy()
         self.folder = run_folder.RunFolder(
             options.output_dir, writes=workers.is_chief(self.strategy)
@@ -71,7 +78,7 @@ class ImageRun:
             **self.hparams.to_dict(),
             "random_seed": self.options.seed,
             "eval_use_test_set": self.options.use_test_set,
-            "training_images": len(self.training),
+            **self._data_identity(),
         }
         self.folder.claim(
             self.experiment,
@@ -86,7 +93,7 @@ class ImageRun:
                 "Every worker must be started with the same flags",
             )
             with self.strategy.scope():
-                self.model = _model(self.hparams, self.options.seed)
+                self.model = model_of(self.hparams, self.options.seed)
                 self.state = loop.State(
                     self.model,
                     self.folder,
@@ -94,13 +101,7 @@ class ImageRun:
                     self.hparams.ema_decay,
                     self.options.keep_max,
                 )
-            self._evaluator = likelihood.Evaluator(
-                self.model,
-                functools.partial(strategies.over_replicas, strategy=self.strategy),
-            )
-            self._draw = strategies.on_one_replica(
-                lambda: self.model.sample(_NUM_SAMPLES), self.strategy
-            )
+            self._get_ready()
         except BaseException:
             self.folder.close()
             raise
@@ -109,26 +110,57 @@ class ImageRun:
     def __exit__(self, *_):
         self.folder.close()
 
+    # What a kind of data has to say.
+
+    def _problem(self):
+        """The description of the data set; a ValueError if there is none."""
+        raise NotImplementedError
+
     def _load(self):
-        where = {
-            "data_dir": self.options.data_dir,
-            "tmp_dir": self.options.tmp_dir,
-            "download": self.options.download,
-        }
-        training = self.problem.load("train", **where)
+        """(training split, held-out split)."""
+        raise NotImplementedError
+
+    def _data_identity(self):
+        """What of the data makes this run another than one on other data: a dict."""
+        raise NotImplementedError
+
+    def _get_ready(self):
+        """Called with the model built and the folder held."""
+        raise NotImplementedError
+
+    def _training_batches(self, step):
+        """Infinite `tf.data.Dataset` of global batches from that step on."""
+        raise NotImplementedError
+
+    def _measure(self, num_batches):
+        """() -> dict of floats, an evaluation of so many batches; of all if None."""
+        raise NotImplementedError
+
+    def _draw_samples(self, step):
+        """Draws samples and writes them."""
+        raise NotImplementedError
+
+    def remarks(self, found):
+        """Lines that a reader of an evaluation needs beside the table."""
+        del found
+        return []
+
+    def _split(self, load):
+        """Training and held-out split of a `load` such as `data.cifar10.load`."""
+        training = load("train")
         if self.options.use_test_set:
-            return training, self.problem.load("test", **where)
+            return training, load("test")
         return training.hold_out(self.problem.num_held_out)
+
+    # What is the same for all.
 
     def train(self):
         """Trains, resuming if it can; returns the step reached."""
         if self.options.warm_start_from and not self.state.manager.steps():
             _warm_start(self.state, self.options.warm_start_from)
-        if self.hparams.normalization == "weight" and not self.state.manager.steps():
-            first = batches.training_batches(
-                self.training, self.hparams.batch_size, self.options.seed
-            )
-            self.model.initialize_from(next(iter(first)))
+        weight_norm = getattr(self.hparams, "normalization", "") == "weight"
+        if weight_norm and not self.state.manager.steps():
+            self.model.initialize_from(next(iter(self._training_batches(0))))
         settings = loop.Settings(
             train_steps=self.hparams.train_steps,
             eval_every=self.hparams.eval_every,
@@ -140,9 +172,7 @@ class ImageRun:
         )
         return loop.run(
             self.state,
-            lambda step: batches.training_batches(
-                self.training, self.hparams.batch_size, self.options.seed, step
-            ),
+            self._training_batches,
             self.folder,
             settings,
             evaluate=lambda step: self._evaluate(self.hparams.eval_steps),
@@ -171,21 +201,64 @@ class ImageRun:
         return found
 
     def _evaluate(self, num_batches):
-        size = self.hparams.eval_batch_size
-        limit = num_batches and num_batches * size
-        data = batches.evaluation_batches(self.held_out, size, limit)
-        found = self._evaluator(data, self.problem.num_dims)
+        measure = self._measure(num_batches)
+        found = measure()
         with averaged(self.state) as applied:
             if applied:
-                average = self._evaluator(data, self.problem.num_dims)
-                found.update({f"ema_{name}": value for name, value in average.items()})
+                found.update({f"ema_{k}": v for k, v in measure().items()})
         return found
 
     def _write_samples(self, step):
         if not self.folder.writes:
             return
         with averaged(self.state):
-            drawn = self._draw()
+            self._draw_samples(step)
+
+
+class ImageRun(Run):
+    """A `Run` of images."""
+
+    examples = "images"
+
+    def _problem(self):
+        return build.problem(self.hparams.problem)
+
+    def _load(self):
+        return self._split(
+            functools.partial(
+                self.problem.load,
+                data_dir=self.options.data_dir,
+                tmp_dir=self.options.tmp_dir,
+                download=self.options.download,
+            )
+        )
+
+    def _data_identity(self):
+        return {"training_images": len(self.training)}
+
+    def _get_ready(self):
+        self._evaluator = likelihood.Evaluator(
+            self.model,
+            functools.partial(strategies.over_replicas, strategy=self.strategy),
+        )
+        self._draw = strategies.on_one_replica(
+            lambda: self.model.sample(_NUM_SAMPLES), self.strategy
+        )
+
+    def _training_batches(self, step):
+        return batches.training_batches(
+            self.training, self.hparams.batch_size, self.options.seed, step
+        )
+
+    def _measure(self, num_batches):
+        size = self.hparams.eval_batch_size
+        data = batches.evaluation_batches(
+            self.held_out, size, num_batches and num_batches * size
+        )
+        return lambda: self._evaluator(data, self.problem.num_dims)
+
+    def _draw_samples(self, step):
+        drawn = self._draw()
         levels = self.problem.num_levels
         path = os.path.join(self.folder.samples, f"step-{step:08d}.png")
         picture = images.grid(drawn, 8, levels, zoom=3)
@@ -203,7 +276,10 @@ def averaged(state):
         yield True
 
 
-def _model(hparams, seed):
+def model_of(hparams, seed):
+    """The built, compiled model of a set of hyper-parameters."""
+    if isinstance(hparams, registry.TextHparams):
+        return text_build.text_model(hparams, seed)
     problem = build.problem(hparams.problem)
     return build.image_model(hparams, problem.image_shape, problem.num_levels, seed)
 
@@ -233,13 +309,14 @@ def load(path, use_average=True):
       use_average: bool, the average of weights if there is one, else the raw ones.
 
     Returns:
-      `DeltaVAE`, `ImageHparams`, the step of its checkpoint.
+      `DeltaVAE` (a `TextVAE` for text), its hyper-parameters, the step of its
+      checkpoint.
     """
     _, held = run_folder.read_identity(path)
-    fields = {f.name for f in dataclasses.fields(registry.ImageHparams)}
-    hparams = registry.ImageHparams.from_dict(
-        {name: value for name, value in held.items() if name in fields}
-    )
+    text = held.get("problem") in text_build.PROBLEMS
+    kind = registry.TextHparams if text else registry.ImageHparams
+    fields = {f.name for f in dataclasses.fields(kind)}
+    hparams = kind.from_dict({k: v for k, v in held.items() if k in fields})
     seed = held.get("random_seed")
     if type(seed) is not int:
         raise ValueError(
@@ -254,7 +331,7 @@ def load(path, use_average=True):
     found = manager.restore_latest()
     if found is None:
         raise ValueError(f"{path} has no checkpoint")
-    model = _model(hparams, seed)
+    model = model_of(hparams, seed)
     checkpoints.assign_arrays({"model": model.weights}, found.arrays)
     if use_average and hparams.ema_decay:
         for i, variable in enumerate(model.trainable_variables):
@@ -285,28 +362,33 @@ def _cell(value):
 
 def summary(found):
     """The rows of an evaluation for `table`, raw and averaged."""
-    rows = []
-    for prefix, name in (("", "raw weights"), ("ema_", "averaged weights")):
-        if f"{prefix}nelbo_bpd" not in found:
-            continue
-        value = {k: found[f"{prefix}{k}"] for k in _SHOWN}
-        rows.append({
-            "weights": name,
-            "AR(1): bits/dim": value["nelbo_bpd"],
-            "aux: bits/dim": value["nelbo_aux_bpd"],
-            "+-": value["nelbo_bpd_stderr"],
-            "committed bits": float(units.bits(value["committed_rate_nats"])),
-            "AR(1) rate bits": float(units.bits(value["rate_nats"])),
-            "aux rate bits": float(units.bits(value["rate_aux_nats"])),
-        })  # fmt: skip
-    return rows
+    return [
+        {"weights": name, **_columns(found, prefix)}
+        for prefix, name in (("", "raw weights"), ("ema_", "averaged weights"))
+        if f"{prefix}rate_nats" in found
+    ]
 
 
-_SHOWN = (
-    "nelbo_bpd",
-    "nelbo_aux_bpd",
-    "nelbo_bpd_stderr",
-    "committed_rate_nats",
-    "rate_nats",
-    "rate_aux_nats",
-)
+def _columns(found, prefix):
+    value = {
+        k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)
+    }
+    if "nelbo_per_token" in value:
+        return {
+            "AR(1): nats/token": value["nelbo_per_token"],
+            "aux: nats/token": value["nelbo_aux_per_token"],
+            "+-": value["nelbo_per_token_stderr"],
+            "committed": value["committed_rate_per_token"],
+            "AR(1) rate": value["rate_per_token"],
+            "aux rate": value["rate_aux_per_token"],
+            "aux: nats/word": value["nelbo_aux_per_word"],
+            "aux: bits/char": value["nelbo_aux_bits_per_character"],
+        }
+    return {
+        "AR(1): bits/dim": value["nelbo_bpd"],
+        "aux: bits/dim": value["nelbo_aux_bpd"],
+        "+-": value["nelbo_bpd_stderr"],
+        "committed bits": float(units.bits(value["committed_rate_nats"])),
+        "AR(1) rate bits": float(units.bits(value["rate_nats"])),
+        "aux rate bits": float(units.bits(value["rate_aux_nats"])),
+    }

@@ -12,15 +12,25 @@ from keras import ops
 
 from deltavae_tf import backend, distributions, layers, models
 from deltavae_tf.layers import weight_norm
-from deltavae_tf.models import delta_vae
+from deltavae_tf.models import delta_vae, text_vae
 from deltavae_tf.training import checkpoints
 from tests import testing
 
 B, H, W, C = 3, 4, 5, 6
-NOT_LAYERS_OF_THEIR_OWN = (delta_vae.DeltaVAE, weight_norm.KernelAndBias)
+NOT_LAYERS_OF_THEIR_OWN = (
+    delta_vae.DeltaVAE,
+    text_vae.TextVAE,
+    weight_norm.KernelAndBias,
+)
 # XLA takes half a minute for their noise; Dropout and noise_test.py have it there.
-WITHOUT_KEYS_UNDER_XLA = ("GatedStack", "ImageDecoder", "TransformerBlock")
-FLOAT32_OUTPUTS = ("ImageEncoder", "ImageDecoder", "LSTMPrior")
+WITHOUT_KEYS_UNDER_XLA = (
+    *("GatedStack", "ImageDecoder", "TransformerBlock"),
+    *("SequenceBlock", "SequenceStack", "TextDecoder"),
+)
+FLOAT32_OUTPUTS = (
+    *("ImageEncoder", "ImageDecoder", "LSTMPrior"),
+    *("SequenceStack", "TextDecoder", "TextEncoder"),
+)
 
 
 def values(*shape, seed=0):
@@ -30,6 +40,11 @@ def values(*shape, seed=0):
 def image(channels=3, num_levels=256):
     rng = np.random.default_rng(1)
     return rng.integers(0, num_levels, (B, H, W, channels)).astype("uint8")
+
+
+def tokens():
+    """Rows with two sentences, the second cut or followed by padding."""
+    return np.int32([[5, 6, 1, 7, 8], [4, 1, 3, 1, 0], [2, 2, 2, 2, 1]])
 
 
 # Arguments of the constructor, and of the call.
@@ -75,6 +90,32 @@ LAYERS = {
             (values(B, 5, C), values(B, 7, C), values(B, 7, 4))
             + (np.tri(5, 7, dtype=bool), testing.keys(B))
         ),
+    ),
+    "SequenceBlock": (
+        {"num_heads": 2, "filter_size": 7, "dropout_rate": 0.2},
+        lambda: (
+            (values(B, H, C), np.tri(H, dtype=bool)[None].repeat(B, 0))
+            + (testing.keys(B),)
+        ),
+    ),
+    "SequenceStack": (
+        {"num_layers": 2, "width": C, "filter_size": 7, "num_heads": 2}
+        | {"dropout_rate": 0.2},
+        lambda: (values(B, H, C), np.int32([[1, 1, 2, 0]] * B), testing.keys(B)),
+    ),
+    "TextDecoder": (
+        {"vocabulary_size": 9, "num_layers": 1, "width": 8, "filter_size": 7}
+        | {"num_heads": 2, "dropout_rate": 0.2},
+        lambda: (values(B, 5, 2), tokens(), testing.keys(B)),
+    ),
+    "TextEncoder": (
+        {"vocabulary_size": 9, "latent_channels": 2, "num_layers": 1, "width": 8}
+        | {"filter_size": 7, "num_heads": 2, "alpha": [0.2, 0.4]},
+        lambda: (tokens(),),
+    ),
+    "TokenEmbedding": (
+        {"vocabulary_size": 9, "width": C},
+        lambda: (tokens(),),
     ),
     "TransformerBlock": (
         {"num_heads": 2, "filter_size": 7, "cross_attention": True}
@@ -163,6 +204,8 @@ def tensors(outputs):
             outputs.log_scale,
             outputs.coefficients,
         ]
+    if isinstance(outputs, backend.tfd.Independent):  # Of tokens, some of them masked.
+        outputs = outputs.distribution.distribution.logits
     return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
 
 

@@ -9,17 +9,24 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 ORDER = [
     ("data",),
     ("deltavae_tf.units", "deltavae_tf.backend"),
-    ("deltavae_tf.noise",),
+    ("deltavae_tf.noise", "deltavae_tf.segments"),
     ("deltavae_tf.distributions",),
     ("deltavae_tf.layers",),
     ("deltavae_tf.objectives",),
     ("deltavae_tf.models",),
     ("deltavae_tf.training",),
     ("deltavae_tf.sampling", "deltavae_tf.evaluation"),
-    ("deltavae_tf.export",),
+    ("deltavae_tf.export", "deltavae_tf.text_export"),
     ("experiments",),
 ]
-BACKEND_NEUTRAL = ("noise", "distributions", "layers", "objectives", "models")
+BACKEND_NEUTRAL = (
+    "noise",
+    "segments",
+    "distributions",
+    "layers",
+    "objectives",
+    "models",
+)
 
 
 def modules():

@@ -104,7 +104,10 @@ def problems_of(module, arguments):
         if "hparams_set" in given:
             registry.hparams(given["hparams_set"], given.get("hparams", ""))
         else:
-            registry.parse(registry.ImageHparams, given.get("hparams", ""))
+            kind = registry.ImageHparams
+            if module.rsplit(".", 1)[1] in ("lm1b", "documents"):
+                kind = registry.TextHparams
+            registry.parse(kind, given.get("hparams", ""))
     except ValueError as error:
         problems.append(str(error))
     return problems

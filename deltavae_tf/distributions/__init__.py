@@ -8,3 +8,4 @@ from deltavae_tf.distributions.delta_normal import scale_interval as scale_inter
 from deltavae_tf.distributions.mixture_logistic import (
     DiscretizedLogisticMixture as DiscretizedLogisticMixture,
 )
+from deltavae_tf.distributions.segmented_ar1 import SegmentedAR1 as SegmentedAR1

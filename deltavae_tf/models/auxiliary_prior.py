@@ -18,9 +18,13 @@ class LSTMPrior(keras.layers.Layer):
 
     Call arguments:
       z: float `[B, n, d]`; teacher forcing behind a learned start.
+      first: bool `[B, n]`, where a sequence begins: there the start and the state of
+        the first step return, so sequences on end do not see each other. None: one
+        sequence a row.
 
     Returns:
-      loc, scale: float32 `[B, n, d]`; those at t depend on z_<t alone.
+      loc, scale: float32 `[B, n, d]`; those at t depend on z_<t of the same sequence
+      alone.
 
     Reference: delta-VAE, section 4.1; spec: "Auxiliary prior".
     """
@@ -32,6 +36,12 @@ class LSTMPrior(keras.layers.Layer):
         self.lstm = keras.layers.LSTM(
             units, return_sequences=True, name="lstm", dtype=self.dtype_policy
         )
+        self.restarting = keras.layers.RNN(
+            _RestartingCell(self.lstm.cell, dtype=self.dtype_policy),
+            return_sequences=True,
+            name="restarting",
+            dtype=self.dtype_policy,
+        )
         self.head = keras.layers.Dense(
             2 * latent_channels,
             kernel_initializer="zeros",
@@ -39,19 +49,25 @@ class LSTMPrior(keras.layers.Layer):
             dtype="float32",
         )
 
-    def build(self, z_shape):
+    def build(self, z_shape, first_shape=None):
         self.start = self.add_weight(
             name="start", shape=(self.latent_channels,), initializer="zeros"
         )
         self.lstm.build((None, z_shape[1], self.latent_channels))
+        self.restarting.build((None, z_shape[1], self.latent_channels + 1))
         self.head.build((None, z_shape[1], self.units))
 
-    def call(self, z):
+    def call(self, z, first=None):
         z = ops.cast(z, self.compute_dtype)
         start = ops.zeros_like(z[:, :1]) + ops.cast(self.start, self.compute_dtype)
-        return self._moments(self.lstm(ops.concatenate([start, z[:, :-1]], axis=1)))
+        before = ops.concatenate([start, z[:, :-1]], axis=1)
+        if first is None:
+            return self._moments(self.lstm(before))
+        flag = ops.cast(first, self.compute_dtype)[..., None]
+        before = flag * start + (1 - flag) * before
+        return self._moments(self.restarting(ops.concatenate([before, flag], axis=-1)))
 
-    def compute_output_shape(self, z_shape):
+    def compute_output_shape(self, z_shape, first_shape=None):
         return z_shape, z_shape
 
     def _moments(self, hidden):
@@ -107,3 +123,24 @@ class LSTMPrior(keras.layers.Layer):
             "units": self.units,
             "latent_channels": self.latent_channels,
         }
+
+
+class _RestartingCell(keras.layers.Layer):
+    """Another cell, which forgets its state where the last input channel is 1."""
+
+    def __init__(self, cell, **kwargs):
+        super().__init__(**kwargs)
+        self.cell = cell
+        self.state_size = cell.state_size
+        self.output_size = cell.output_size
+
+    def build(self, inputs_shape):
+        del inputs_shape  # The cell is built by its owner.
+
+    def call(self, inputs, states, training=False):
+        kept = 1.0 - inputs[:, -1:]
+        states = [state * kept for state in states]
+        return self.cell(inputs[:, :-1], states, training=training)
+
+    def get_initial_state(self, batch_size=None):
+        return self.cell.get_initial_state(batch_size)

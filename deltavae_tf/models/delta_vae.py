@@ -48,6 +48,10 @@ class DeltaVAE(keras.Model):
     Reference: Razavi et al., "Preventing posterior collapse with delta-VAEs" (2019).
     """
 
+    # The unit that the code length of an example is logged in, and its name for people.
+    unit, unit_name = "bpd", "bits/dim"
+    per_unit = ("nelbo", "nelbo_aux", "rate", "rate_aux")
+
     def __init__(
         self,
         encoder,
@@ -81,7 +85,7 @@ class DeltaVAE(keras.Model):
             aggregation="only_first_replica",
         )
         names = ["distortion_nats", "rate_nats", "rate_aux_nats"]
-        names += ["nelbo_bpd", "nelbo_aux_bpd", "rate_bpd", "rate_aux_bpd"]
+        names += [f"{name}_{self.unit}" for name in self.per_unit]
         self._term_metrics = {name: keras.metrics.Mean(name=name) for name in names}
         self._grad_norm = keras.metrics.Mean(name="grad_norm")
         self._sample = None
@@ -99,6 +103,16 @@ class DeltaVAE(keras.Model):
             step = ops.convert_to_tensor(self.steps)
         keys = noise.fold(noise.fold(root, step)[None], index)
         dropout_keys = noise.fold(keys, _DROPOUT) if training else None
+        return self.terms(x, keys, dropout_keys)
+
+    def terms(self, x, keys, dropout_keys=None):
+        """What `call` returns, with the noise of given keys.
+
+        Args:
+          x: data, `[B, ...]`.
+          keys: uint32 `[B, 2]`, of the posterior's sample.
+          dropout_keys: uint32 `[B, 2]`, or None without dropout.
+        """
         if self.encoder is None:
             distribution = self._decode(None, x, dropout_keys)
             nothing = ops.zeros(ops.shape(x)[:1], dtype="float32")
@@ -261,17 +275,24 @@ class DeltaVAE(keras.Model):
         as_dict = kwargs.pop("return_dict", False)
         logs = super().evaluate(*args, return_dict=True, **kwargs)
         del logs["grad_norm"]  # Keras reports all metrics; this one is training's.
-        self.check_rate(logs["rate_nats"])
+        self.check_rate(logs["rate_nats"], logs.get("committed_rate_nats"))
         return logs if as_dict else list(logs.values())
 
-    def check_rate(self, rates):
+    def check_rate(self, rates, committed=None):
         """Raises a FloatingPointError if a rate is below the committed rate.
 
         Args:
           rates: float or array, nats, of posteriors of this model.
+          committed: float, or array like `rates` where examples commit to different
+            rates; by default `committed_rate()`.
         """
-        lowest, delta = float(np.min(rates)), self.committed_rate()
-        if not lowest >= delta - _RATE_TOLERANCE * max(delta, 1.0):
+        rates = np.asarray(rates, np.float64)
+        committed = self.committed_rate() if committed is None else committed
+        committed = np.broadcast_to(np.asarray(committed, np.float64), rates.shape)
+        lacking = committed - rates - _RATE_TOLERANCE * np.maximum(committed, 1.0)
+        if not np.all(lacking <= 0):  # A rate that is not a number is a breach too.
+            worst = np.unravel_index(np.argmax(lacking), rates.shape)
+            lowest, delta = rates[worst], committed[worst]
             raise FloatingPointError(
                 f"A rate of {lowest} nats is below the committed rate of {delta} nats. "
                 "By equation 1 this cannot be: encoder or prior is broken."

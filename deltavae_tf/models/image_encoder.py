@@ -89,7 +89,7 @@ class ImageEncoder(keras.layers.Layer):
         )
         self.head = keras.layers.Dense(
             2 * latent_channels,
-            kernel_initializer=_SmallLocZeroScale(),
+            kernel_initializer=SmallLocZeroScale(),
             name="head",
             dtype="float32",
         )
@@ -140,7 +140,7 @@ class ImageEncoder(keras.layers.Layer):
         }
 
 
-class _SmallLocZeroScale(keras.initializers.Initializer):
+class SmallLocZeroScale(keras.initializers.Initializer):
     """For a kernel `[C, 2 d]`: normal of stddev 0.1 / sqrt(C), then zeros."""
 
     def __call__(self, shape, dtype=None):

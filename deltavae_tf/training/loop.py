@@ -152,14 +152,14 @@ def run(
             if step % settings.log_every == 0 or at_eval:
                 seconds = time.monotonic() - window_start
                 row = _training_row(model, step, (step - window_step) / seconds)
-                bar.set_postfix(_short(row), refresh=False)
+                bar.set_postfix(_short(row, model.unit), refresh=False)
                 if at_eval and evaluate is not None:
                     bar.set_description("evaluating")
                     found = evaluate(step)
                     row.update({f"eval_{name}": v for name, v in found.items()})
                     bar.set_description("")
                 if folder.writes and (at_eval or bar.disable):
-                    line = _sentence(row, settings.train_steps)
+                    line = _sentence(row, settings.train_steps, model)
                     tqdm.tqdm.write(line, file=sys.stderr)
                 if at_eval and sample is not None:
                     sample(step)
@@ -236,7 +236,8 @@ def _train_function(state, strategy, jit_compile):
 def _training_row(model, step, steps_per_second):
     logs = model.get_metrics_result()
     row = {"step": step, **{name: float(value) for name, value in logs.items()}}
-    row["committed_rate_nats"] = model.committed_rate()
+    if "committed_rate_nats" not in row:  # The same for all examples.
+        row["committed_rate_nats"] = model.committed_rate()
     row["lr"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
     row["steps_per_second"] = steps_per_second
     return row
@@ -256,22 +257,24 @@ def _report_non_finite(state, folder, step):
     )
 
 
-def _short(row):
+def _short(row, unit):
     return {
-        "bpd": f"{row['nelbo_aux_bpd']:.3f}",
+        unit: f"{row[f'nelbo_aux_{unit}']:.3f}",
         "rate": f"{row['rate_nats']:.2f} nats",
         "aux": f"{row['rate_aux_nats']:.2f}",
     }
 
 
-def _sentence(row, train_steps):
+def _sentence(row, train_steps, model):
     """One line about a row: its evaluation if it has one, else its training."""
-    prefix = "eval_" if "eval_nelbo_bpd" in row else ""
+    unit = model.unit
+    prefix = "eval_" if f"eval_nelbo_{unit}" in row else ""
     speed = row["steps_per_second"]
     left = (train_steps - row["step"]) / speed / 60
     return (
-        f"step {row['step']}/{train_steps} {prefix or 'train_'}bits/dim "
-        f"{row[prefix + 'nelbo_bpd']:.4f} (aux {row[prefix + 'nelbo_aux_bpd']:.4f}) "
+        f"step {row['step']}/{train_steps} {prefix or 'train_'}{model.unit_name} "
+        f"{row[f'{prefix}nelbo_{unit}']:.4f} "
+        f"(aux {row[f'{prefix}nelbo_aux_{unit}']:.4f}) "
         f"rate {row[prefix + 'rate_nats']:.2f} nats "
         f"(aux {row[prefix + 'rate_aux_nats']:.2f}), "
         f"{speed:.2f} steps/s, {left:.1f} min left"

@@ -91,7 +91,7 @@ def test_learning_rates_of_the_paper():
 @pytest.mark.parametrize("name", ALL)
 def test_every_set(name):
     h = registry.hparams(name)
-    again = registry.ImageHparams.from_dict(json.loads(json.dumps(h.to_dict())))
+    again = type(h).from_dict(json.loads(json.dumps(h.to_dict())))
     assert again == h
     text = ",".join(f"{key}={value}" for key, value in h.to_dict().items())
     assert registry.hparams(name, text) == h
@@ -99,22 +99,37 @@ def test_every_set(name):
     assert len(line.split(maxsplit=1)[1]) > 20
 
 
-def test_twins_of_digits_differ_in_one_field():
-    digits = registry.hparams("digits").to_dict()
-    for name, key in [
-        ("digits_standard_normal", "prior"),
-        ("digits_no_latents", "use_latents"),
-    ]:
-        other = registry.hparams(name).to_dict()
-        assert [k for k in digits if digits[k] != other[k]] == [key]
+@pytest.mark.parametrize("name", ["digits", "documents", "lm1b_small", "lm1b"])
+def test_twins_differ_in_one_field(name):
+    first = registry.hparams(name).to_dict()
+    for twin, key in [("standard_normal", "prior"), ("no_latents", "use_latents")]:
+        other = registry.hparams(f"{name}_{twin}").to_dict()
+        assert [k for k in first if first[k] != other[k]] == [key]
+
+
+def test_table_5():
+    for name in ("lm1b", "lm1b_packed"):
+        h = registry.hparams(name)
+        assert (h.layers, h.width, h.filter_size, h.num_heads) == (4, 512, 2048, 8)
+        assert (h.dropout, h.latent_channels) == (0.1, 2)
+        assert (h.alpha_min, h.alpha_max) == (0.2, 0.4)
+        assert (h.vocabulary_size, h.max_length) == (32_768, 256)
+    assert registry.hparams("lm1b_packed").packed
+    with pytest.raises(ValueError, match="'width' must be a multiple of 'num_heads'"):
+        registry.hparams("lm1b", "num_heads=7")
+    with pytest.raises(ValueError, match="has no meaning for sentences"):
+        registry.hparams("lm1b", "target_rate_bits=8")
 
 
 def test_every_field_is_described():
     text = registry.describe()
-    for field in dataclasses.fields(registry.ImageHparams):
-        line = next(x for x in text.splitlines() if x.startswith(f"  {field.name}: "))
-        assert field.metadata["meaning"] in line
-        assert str(field.default) in line
+    for kind in (registry.ImageHparams, registry.TextHparams):
+        part = text.split(f"Fields of {kind.__name__}")[1].split("Fields of")[0]
+        for field in dataclasses.fields(kind):
+            lines = part.splitlines()
+            line = next(x for x in lines if x.startswith(f"  {field.name}: "))
+            assert field.metadata["meaning"] in line
+            assert str(field.default) in line
 
 
 def test_overrides():

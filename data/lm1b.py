@@ -1,0 +1,184 @@
+"""The One Billion Word Benchmark (Chelba et al. 2013): news, a sentence a line.
+
+  https://www.statmt.org/lm-benchmark/
+
+Training shards news.en-00001-of-00100 to news.en-00099-of-00100; the benchmark's test
+set is news.en.heldout-00000-of-00050, one of 50 held-out shards.
+"""
+
+import fnmatch
+import os
+
+import tensorflow as tf
+
+from data import archives, corpora, errors, prepared
+
+TRAIN_FILES = "news.en-000[0-9][0-9]-of-00100"
+TEST_FILES = "news.en.heldout-00000-of-00050"
+ARCHIVE = "1-billion-word-language-modeling-benchmark-r13output.tar.gz"
+# That of tensorflow_datasets, which downloads it.
+ARCHIVE_SHA256 = "01ba60381110baf7f189dfd2b8374de371e8c9a340835793f190bdae9e90a34e"
+# Words and ends of sentences, as Tensor2Tensor counts them.
+KNOWN_WORDS = {"news.en.heldout-00000-of-00050": 159_658}
+
+_TOP = ARCHIVE.removesuffix(".tar.gz")
+_FOLDERS = ("training-monolingual", "heldout-monolingual")
+_SUFFIX = ".tokenized.shuffled"
+_LARGEST_SHARD = 1 << 28  # Official ones have 42 MB.
+_LARGEST_ARCHIVE = 1 << 34  # It unpacks to 4.4 GB.
+_HOW_TO_GET_IT = (
+    f"put shards or {ARCHIVE} from https://www.statmt.org/lm-benchmark/ there, or "
+    "download with --generate_data"
+)
+
+
+def load(
+    split,
+    data_dir=None,
+    tmp_dir=None,
+    download=False,
+    files=None,
+    archive_sha256=ARCHIVE_SHA256,
+):
+    """Finds a split in the first of these that `data_dir` has.
+
+    1. Shards, in `data_dir` or in the folders that the archive unpacks to. A single
+       shard will do; the note says how many there are.
+    2. The official archive, whose sha256 is checked.
+    3. `lm1b/`, prepared by `tensorflow_datasets`; with `download`, what is not there
+       is downloaded and prepared. Its test split has all 50 held-out shards, of which
+       the benchmark uses the first: the note says so.
+
+    Args:
+      split: "train" or "test".
+      data_dir: optional str, that of `tensorflow_datasets` if not given:
+        $TFDS_DATA_DIR or ~/tensorflow_datasets.
+      tmp_dir: optional str, where a download goes.
+      download: bool.
+      files: optional str, a pattern of shard names in place of the official
+        `TRAIN_FILES` or `TEST_FILES`.
+      archive_sha256: str, hexadecimal.
+
+    Returns:
+      `corpora.Corpus`.
+    """
+    official = {"train": TRAIN_FILES, "test": TEST_FILES}
+    if split not in official:
+        raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
+    pattern = files or official[split]
+    if data_dir is None:
+        data_dir = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    data_dir = os.path.expanduser(data_dir)
+    if not download and not tf.io.gfile.isdir(data_dir):
+        raise errors.DataNotFoundError(
+            f"`data_dir` must be a folder; make it and {_HOW_TO_GET_IT}. "
+            f"Received: {data_dir}"
+        )
+    found = _shards(data_dir, pattern)
+    if found:
+        return _of_shards(split, found)
+    archive = os.path.join(data_dir, ARCHIVE)
+    if tf.io.gfile.exists(archive):
+        return _of_archive(split, archive, pattern, archive_sha256)
+    if not files:
+        corpus = _of_prepared(split, data_dir, tmp_dir, download)
+        if corpus:
+            return corpus
+    there = sorted(_shards(data_dir, "news.en*"))
+    raise errors.DataNotFoundError(
+        f"`data_dir` must have LM1B's {split} shards {pattern}; {_HOW_TO_GET_IT}. "
+        f"Received: {data_dir} with "
+        + (f"{len(there)} other shards such as {there[0]}" if there else "no shards")
+    )
+
+
+def _shards(data_dir, pattern):
+    """{name: path} of the shards whose names fit the pattern."""
+    folders = [data_dir]
+    for root in (data_dir, os.path.join(data_dir, _TOP)):
+        folders += [os.path.join(root, f"{name}{_SUFFIX}") for name in _FOLDERS]
+    found = {}
+    for folder in folders:
+        if tf.io.gfile.isdir(folder):
+            for name in tf.io.gfile.listdir(folder):
+                if fnmatch.fnmatchcase(name, pattern):
+                    found.setdefault(name, os.path.join(folder, name))
+    return found
+
+
+def _of_shards(split, found):
+    names = sorted(found)
+
+    def chunks():
+        for name in names:
+            yield from corpora.read_lines(found[name])
+
+    sizes = [tf.io.gfile.stat(found[name]).length for name in names]
+    for name, size in zip(names, sizes, strict=True):
+        if not size:
+            raise errors.DataError(f"{found[name]} is empty. Copy the shard again")
+    return corpora.Corpus(
+        name=f"lm1b/{split}",
+        chunks=chunks,
+        note=_note(split, names),
+        sources=tuple(zip(names, sizes, strict=True)),
+        known_words=_known_words(names),
+    )
+
+
+def _of_archive(split, path, pattern, sha256):
+    archives.check_sha256(path, sha256)
+
+    def fits(member):
+        return fnmatch.fnmatchcase(os.path.basename(member), pattern)
+
+    def chunks():
+        shards = archives.members(path, fits, _LARGEST_SHARD, _LARGEST_ARCHIVE)
+        empty = True
+        for _, content in shards:
+            empty = False
+            yield corpora.split_lines(content)
+        if empty:
+            raise errors.DataError(f"{path} has no members {pattern}")
+
+    official = pattern in (TRAIN_FILES, TEST_FILES)
+    return corpora.Corpus(
+        name=f"lm1b/{split}",
+        chunks=chunks,
+        note="" if official else f"shards {pattern}",
+        sources=((ARCHIVE, sha256, pattern),),
+        known_words=_known_words([pattern]),
+    )
+
+
+def _of_prepared(split, data_dir, tmp_dir, download):
+    builder = prepared.builder("lm1b", data_dir, tmp_dir, download)
+    if builder is None:
+        return None
+
+    def chunks():
+        for part in prepared.stream(builder, split):
+            yield list(part["text"])
+
+    note = "all of tensorflow_datasets' training shards"
+    if split == "test":
+        note = "all 50 held-out shards of tensorflow_datasets, not the benchmark's one"
+    return corpora.Corpus(
+        name=f"lm1b/{split}",
+        chunks=chunks,
+        note=note,
+        sources=(("tfds", str(builder.version), split),),
+    )
+
+
+def _note(split, names):
+    """What a number measured on these shards has to say."""
+    if split == "test" and names == [TEST_FILES]:
+        return ""
+    if split == "train" and all(fnmatch.fnmatch(name, TRAIN_FILES) for name in names):
+        return "" if len(names) == 99 else f"{len(names)} of 99 training shards"
+    return f"shards {', '.join(name.removeprefix('news.en.') for name in names)}"
+
+
+def _known_words(names):
+    return KNOWN_WORDS.get(names[0]) if len(names) == 1 else None

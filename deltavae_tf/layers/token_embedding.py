@@ -1,0 +1,60 @@
+"""Embeddings of tokens, tied to the softmax."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class TokenEmbedding(keras.layers.Layer):
+    """A table of embeddings that also serves as the softmax's weights.
+
+    Embeddings are scaled by sqrt(width), the table starts with deviation
+    1 / sqrt(width). The gradient is dense: Keras's optimizers treat the duplicates in
+    a sparse one each by itself, and Adam then trains another model.
+
+    Args:
+      vocabulary_size: int.
+      width: int, channels.
+      **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
+
+    Call arguments:
+      tokens: int `[B, L]`, each in [0, vocabulary_size).
+
+    Returns:
+      float `[B, L, width]`.
+
+    Reference: Vaswani et al. (2017), section 3.4; Press and Wolf (2017).
+    """
+
+    def __init__(self, vocabulary_size, width, **kwargs):
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.width = width
+
+    def build(self, tokens_shape=None):
+        self.table = self.add_weight(
+            name="table",
+            shape=(self.vocabulary_size, self.width),
+            initializer=keras.initializers.RandomNormal(stddev=self.width**-0.5),
+        )
+
+    def call(self, tokens):
+        # A product is not the variable: its gradient, and so the table's, is dense.
+        table = ops.convert_to_tensor(self.table) * self.width**0.5
+        return ops.cast(ops.take(table, tokens, axis=0), self.compute_dtype)
+
+    def compute_output_shape(self, tokens_shape):
+        return (*tokens_shape, self.width)
+
+    def logits(self, features):
+        """float32 `[..., vocabulary_size]` of float `[..., width]`."""
+        table = ops.cast(ops.convert_to_tensor(self.table), self.compute_dtype)
+        features = ops.cast(features, self.compute_dtype)
+        return ops.cast(ops.matmul(features, ops.transpose(table)), "float32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "width": self.width,
+        }

@@ -1,0 +1,16 @@
+r"""Trains a delta-VAE on sentences that every Python has: its language reference.
+
+  python -m experiments.documents --output_dir=/tmp/documents
+
+Sets: documents, documents_standard_normal (the plain VAE), documents_no_latents (the
+autoregressive twin), documents_tiny. Needs no data; --eval_use_test_set evaluates on
+the 300 test sentences. Then see what it learned:
+
+  python -m experiments.sample_text --output_dir=/tmp/documents --kind=interpolate
+"""
+
+from experiments import flags, program, text_runs
+
+if __name__ == "__main__":
+    flags.defaults(hparams_set="documents", iterations_per_loop=10)
+    flags.run(lambda _: program.main("documents", text_runs.TextRun))

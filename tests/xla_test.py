@@ -17,12 +17,13 @@ import pytest
 import tensorflow as tf
 import testing
 
-from experiments import build, hparams
+from experiments import build, hparams, text_build
 
 NARROW = {
     "encoder_width": 8, "decoder_width": 8, "encoder_filter": 8, "decoder_filter": 8,
     "num_heads": 2, "num_mixtures": 2, "latent_channels": 2, "auxiliary_units": 4,
     "batch_size": 2, "dropout": 0.1, "clip_norm": 1.0, "target_rate_bits": 0.0,
+    "width": 8, "filter_size": 8, "vocabulary_size": 300, "max_length": 16,
 }  # fmt: skip
 SHAPES = {name: (p.image_shape, p.num_levels) for name, p in build.PROBLEMS.items()}
 SHAPES.setdefault("imagenet32", ((32, 32, 3), 256))
@@ -40,7 +41,11 @@ def narrow(name):
     chosen = hparams.hparams(name)
     fields = {field.name for field in dataclasses.fields(chosen)}
     values = {k: v for k, v in NARROW.items() if k in fields}
-    for part in () if os.environ.get("FULL_DEPTH") else ("encoder", "decoder"):
+    if os.environ.get("FULL_DEPTH"):
+        return dataclasses.replace(chosen, **values)
+    if "layers" in fields:
+        values["layers"] = min(LAYERS, chosen.layers)
+    for part in ("encoder", "decoder"):
         if f"{part}_layers" in fields:
             layers = min(LAYERS, getattr(chosen, f"{part}_layers"))
             attention = getattr(chosen, f"{part}_attention")
@@ -53,10 +58,12 @@ def architectures():
     """{architecture at reduced width: the names of the sets that have it}."""
     found = {}
     for name in hparams.names():
-        small = narrow(name)
-        if isinstance(small, hparams.ImageHparams):
-            same = {k: v for k, v in small.architecture().items() if "alpha" not in k}
-            found.setdefault(str(same), []).append(name)
+        # Neither the prior's numbers nor the data's name makes another graph.
+        ignored = ("alpha_min", "alpha_max", "prior", "problem")
+        same = narrow(name).architecture()
+        shape = SHAPES.get(same["problem"])
+        same = {k: v for k, v in same.items() if k not in ignored}
+        found.setdefault(str((same, shape)), []).append(name)
     return found
 
 
@@ -74,20 +81,24 @@ def assert_static(hlo):
 
 def lower(small):
     """The three HLO texts of an architecture."""
-    shape, num_levels = SHAPES[small.problem]
-    model = build.image_model(small, shape, num_levels)
-    model.optimizer.build(model.trainable_variables)
     size = small.batch_size
-    batch = {
-        "image": tf.zeros((size, *shape), tf.uint8),
-        "index": tf.range(size),
-        "mask": tf.ones([size]),
-    }
-    z = None
-    if model.encoder is not None:
-        z = tf.zeros((size, shape[0], small.latent_channels))
+    if isinstance(small, hparams.TextHparams):
+        model = text_build.text_model(small)
+        steps = small.max_length
+        x = {"tokens": tf.ones((size, steps), tf.int32)}
+    else:
+        shape, num_levels = SHAPES[small.problem]
+        model = build.image_model(small, shape, num_levels)
+        steps = shape[0]
+        x = {"image": tf.zeros((size, *shape), tf.uint8)}
+    model.optimizer.build(model.trainable_variables)
+    batch = {**x, "index": tf.range(size), "mask": tf.ones([size])}
+    z = tf.zeros((size, steps, small.latent_channels))
+    z, length = (None, {"length": steps}) if model.encoder is None else (z, {})
+    if not isinstance(small, hparams.TextHparams):
+        length = {}
     draw = hlo_of(
-        lambda keys: model.decoder.sample(z, keys, tf.constant(1.0)),
+        lambda keys: model.decoder.sample(z, keys, tf.constant(1.0), **length),
         testing.keys(size),
     )
     return hlo_of(model.train_step, batch), hlo_of(model.test_step, batch), draw
@@ -101,14 +112,10 @@ def test_every_architecture_is_static_under_xla(names):
         assert_static(hlo)
 
 
-def test_every_image_set_is_lowered():
+def test_every_set_is_lowered():
     covered = [name for names in architectures().values() for name in names]
-    image_sets = [
-        name
-        for name in hparams.names()
-        if isinstance(hparams.hparams(name), hparams.ImageHparams)
-    ]
-    assert sorted(covered) == image_sets and "imagenet32_best" in covered
+    assert sorted(covered) == hparams.names()
+    assert {"imagenet32_best", "lm1b", "digits_no_latents"} <= set(covered)
 
 
 @pytest.mark.slow

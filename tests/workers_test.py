@@ -19,11 +19,13 @@ ROOT = pathlib.Path(__file__).parents[1]
 STEPS, EVERY = 60, 10
 PROGRAM = [
     *("-m", "experiments.digits", "--hparams_set=digits_tiny"),
-    # As in replicas_test: an epsilon that float32's own error does not reach.
-    "--hparams=dropout=0.1,adam_epsilon=1e-3,learning_rate_schedule=constant",
     *(f"--train_steps={STEPS}", f"--local_eval_frequency={EVERY}"),
     "--iterations_per_loop=5",
 ]
+# As in replicas_test: an epsilon that float32's own error does not reach.
+WHOLE = "--hparams=dropout=0.1,adam_epsilon=1e-3,learning_rate_schedule=constant"
+# Where it is processes that are tested: a graph that is built quickly.
+SMALL = f"{WHOLE},use_latents=false,decoder_layers=1"
 
 
 def free_ports(count):
@@ -46,7 +48,7 @@ def no_child_stays():
         RUNNING.pop().kill()
 
 
-def start(folder, log, ports=(), index=0, *flags):
+def start(folder, log, model, ports=(), index=0, *flags):
     """Starts the program: alone, or as worker `index` of those at `ports`."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
     environment.pop("TF_CONFIG", None)
@@ -56,7 +58,7 @@ def start(folder, log, ports=(), index=0, *flags):
         config = {"cluster": {"worker": addresses}, "task": task}
         environment["TF_CONFIG"] = json.dumps(config)
     process = subprocess.Popen(
-        [sys.executable, *PROGRAM, f"--output_dir={folder}", *flags],
+        [sys.executable, *PROGRAM, model, f"--output_dir={folder}", *flags],
         cwd=ROOT,
         env=environment,
         stdout=open(f"{log}.out", "a"),
@@ -93,19 +95,18 @@ def assert_same_run(folder, alone):
             np.testing.assert_allclose(row[name], other[name], rtol=1e-3, err_msg=name)
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """The folder of one process's run."""
-    folder = tmp_path_factory.mktemp("alone")
-    assert all_end_well([start(folder / "run", folder / "log")])
-    return folder / "run"
+def start_pair(folder, logs, model, *flags):
+    """A function that starts worker i of two."""
+    ports = free_ports(2)
+    return lambda i: start(folder, logs / f"worker{i}", model, ports, i, *flags)
 
 
 @pytest.mark.slow
-def test_two_workers_equal_one_process(alone, tmp_path):
-    folder, ports = tmp_path / "run", free_ports(2)
-    pair = [start(folder, tmp_path / f"worker{i}", ports, i) for i in (0, 1)]
-    assert all_end_well(pair)
+def test_two_workers_equal_one_process(tmp_path):
+    alone, folder = tmp_path / "alone", tmp_path / "run"
+    worker = start_pair(folder, tmp_path, WHOLE)
+    single = start(alone, tmp_path / "single", WHOLE)
+    assert all_end_well([single, worker(0), worker(1)])
     assert_same_run(folder, alone)
     # The chief alone writes and speaks.
     assert (tmp_path / "worker1.out").read_text() == ""
@@ -114,18 +115,19 @@ def test_two_workers_equal_one_process(alone, tmp_path):
 
 
 @pytest.mark.slow
-def test_either_worker_may_be_killed(alone, tmp_path):
+def test_either_worker_may_be_killed(tmp_path):
     """The other one starts anew and waits until the killed one is started again."""
-    folder, ports = tmp_path / "run", free_ports(2)
-    pair = [start(folder, tmp_path / f"worker{i}", ports, i) for i in (0, 1)]
+    alone, folder = tmp_path / "alone", tmp_path / "run"
+    worker = start_pair(folder, tmp_path, SMALL)
+    pair = [worker(0), worker(1)]
     for victim, before in ((1, 1), (0, 3)):
         while len(list(folder.glob("checkpoints/step-*.npz"))) < before:
             assert [p.poll() for p in pair] == [None, None]
             time.sleep(0.02)
         pair[victim].send_signal(signal.SIGKILL)
         pair[victim].wait()
-        pair[victim] = start(folder, tmp_path / f"worker{victim}", ports, victim)
-    assert all_end_well(pair)
+        pair[victim] = worker(victim)
+    assert all_end_well([*pair, start(alone, tmp_path / "single", SMALL)])
     assert_same_run(folder, alone)
     said = [(tmp_path / f"worker{i}.err").read_text() for i in (0, 1)]
     assert "Going on from the checkpoint" in said[0]
@@ -134,15 +136,15 @@ def test_either_worker_may_be_killed(alone, tmp_path):
 
 @pytest.mark.slow
 def test_sigterm_to_one_worker_stops_both_at_the_same_step(tmp_path):
-    folder, ports = tmp_path / "run", free_ports(2)
-    more = "--train_steps=100000"
-    pair = [start(folder, tmp_path / f"w{i}", ports, i, more) for i in (0, 1)]
+    folder = tmp_path / "run"
+    worker = start_pair(folder, tmp_path, SMALL, "--train_steps=100000")
+    pair = [worker(0), worker(1)]
     while not list(folder.glob("checkpoints/step-*.npz")):
         assert [p.poll() for p in pair] == [None, None]
         time.sleep(0.02)
     pair[1].send_signal(signal.SIGTERM)
     assert all_end_well(pair)
-    said = [(tmp_path / f"w{i}.err").read_text() for i in (0, 1)]
+    said = [(tmp_path / f"worker{i}.err").read_text() for i in (0, 1)]
     steps = [int(s.split(" after step ")[1].split(";")[0]) for s in said]
     assert steps[0] == steps[1] and "another worker's signal" in said[0]
     found = checkpoints.read(str(folder / f"checkpoints/step-{steps[0]:08d}.npz"))

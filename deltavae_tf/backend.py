@@ -64,7 +64,8 @@ def sum_over_replicas(x):
 
 
 def value_and_gradients(function, variables):
-    """`function()` and its dense gradients, summed over replicas. TensorFlow only.
+    """`function()` and its dense gradients, both summed over the replicas of all
+    workers. TensorFlow only.
 
     Args:
       function: callable, returns a scalar, this replica's share of the loss.
@@ -93,5 +94,7 @@ def value_and_gradients(function, variables):
     gradients = [tf.convert_to_tensor(g) for g in gradients]
     if num_replicas() > 1:
         context = tf.distribute.get_replica_context()
-        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        value, *gradients = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, [value, *gradients]
+        )
     return value, gradients

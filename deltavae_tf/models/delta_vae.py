@@ -299,7 +299,7 @@ class DeltaVAE(keras.Model):
         gradients = [g * ops.cast(factor, g.dtype) for g in gradients]
         self.optimizer.apply(gradients, self.trainable_variables)
         self._grad_norm.update_state(norm)
-        self._loss_tracker.update_state(value * backend.num_replicas())
+        self._loss_tracker.update_state(value)
         return self.compute_metrics(batch, None, terms)
 
     def test_step(self, *args):
@@ -456,8 +456,10 @@ class DeltaVAE(keras.Model):
         if self._sample is None:
             self._sample = backend.compile(self.decoder.sample)
         temperature = ops.convert_to_tensor(temperature, dtype="float32")
-        keys = pixel_keys(seed, first, n)
-        return self._sample(z, keys, temperature, **given)
+        # Within one of several replicas the strategy compiles, or nobody can.
+        alone = backend.num_replicas() == 1
+        draw = self._sample if alone else self.decoder.sample
+        return draw(z, pixel_keys(seed, first, n), temperature, **given)
 
     # Saving.
 

@@ -43,6 +43,8 @@ class Split:
     name: str
     note: str = ""
 
+    parallel_reads = None  # Not a field: batches are gathered one after the other.
+
     def __post_init__(self):
         _check_array(self.name, "image", self.image, np.uint8, rank=4)
         for field in ("label", "index"):
@@ -69,6 +71,15 @@ class Split:
             "label": self.label,
             "index": self.index,
             "mask": np.ones([len(self)], np.float32),
+        }
+
+    def gatherer(self):
+        """A function from positions int64 `[B]` to the batch's entries there."""
+        # Where there is a GPU, a constant would be put on it and copied back.
+        with tf.device("CPU:0"):
+            columns = {k: tf.constant(v) for k, v in self.columns().items()}
+        return lambda positions: {
+            k: tf.gather(v, positions) for k, v in columns.items()
         }
 
     def first(self, limit):
@@ -146,14 +157,14 @@ def training_batches(split, batch_size, seed, start_step=0, num_shards=1, shard=
         done = tf.where(epoch == start_epoch, start_batch, 0)
         return tf.data.Dataset.from_tensor_slices(order[done:])
 
-    gather = _gatherer(split)
+    gather = split.gatherer()
     positions = tf.data.Dataset.range(start_epoch, tf.int64.max)
     positions = positions.flat_map(positions_of_epoch)
     # flat_map hides that this never ends; Keras asks.
     positions = positions.apply(
         tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     )
-    return without_sharding(positions.map(gather))
+    return without_sharding(positions.map(gather, split.parallel_reads))
 
 
 def evaluation_batches(split, batch_size, limit=None, num_shards=1, shard=0):
@@ -177,7 +188,7 @@ def evaluation_batches(split, batch_size, limit=None, num_shards=1, shard=0):
         split = split.first(limit)
     num_examples = len(split)
     num_batches = -(-num_examples // batch_size)
-    gather = _gatherer(split)
+    gather = split.gatherer()
     offsets = tf.range(batch_size, dtype=tf.int64)[part]
 
     def batch(step):
@@ -188,7 +199,9 @@ def evaluation_batches(split, batch_size, limit=None, num_shards=1, shard=0):
         kept = tf.reshape(real, [-1] + [1] * (mask.shape.rank - 1))
         return {**examples, "mask": tf.where(kept, mask, 0.0)}
 
-    return without_sharding(tf.data.Dataset.range(num_batches).map(batch))
+    return without_sharding(
+        tf.data.Dataset.range(num_batches).map(batch, split.parallel_reads)
+    )
 
 
 def _check_array(name, field, array, dtype, rank):
@@ -218,14 +231,6 @@ def _part_of_batch(batch_size, num_shards, shard):
         )
     size = batch_size // num_shards
     return slice(shard * size, (shard + 1) * size)
-
-
-def _gatherer(split):
-    """A function from positions `[B]` to the dict of what stands there."""
-    # Where there is a GPU, a constant would be put on it and copied back.
-    with tf.device("CPU:0"):
-        columns = {k: tf.constant(v) for k, v in split.columns().items()}
-    return lambda positions: {k: tf.gather(v, positions) for k, v in columns.items()}
 
 
 def without_sharding(dataset):

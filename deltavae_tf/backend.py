@@ -53,8 +53,19 @@ def replica_id():
     return 0 if context is None else context.replica_id_in_sync_group
 
 
+def sum_over_replicas(x):
+    """The sum of a tensor over the replicas of a training step; itself for one."""
+    if name == "jax" or num_replicas() == 1:
+        return x
+    context = tf.distribute.get_replica_context()
+    if context is None:  # Outside of `strategy.run` there is one batch, the whole.
+        return x
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
+
+
 def value_and_gradients(function, variables):
-    """`function()` and its dense gradients, summed over replicas. TensorFlow only.
+    """`function()` and its dense gradients, both summed over the replicas of all
+    workers. TensorFlow only.
 
     Args:
       function: callable, returns a scalar, this replica's share of the loss.
@@ -83,5 +94,7 @@ def value_and_gradients(function, variables):
     gradients = [tf.convert_to_tensor(g) for g in gradients]
     if num_replicas() > 1:
         context = tf.distribute.get_replica_context()
-        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        value, *gradients = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, [value, *gradients]
+        )
     return value, gradients

@@ -1,28 +1,47 @@
-"""Objectives: pure functions of a batch's per-example terms."""
+"""Objectives: the delta-VAE's, and those that it is compared with.
+
+All are pure functions of a batch's per-example terms. What an objective has to
+remember from one step to the next (GECO's multiplier) is a dict of numbers that goes in
+and comes out; `DeltaVAE` keeps it in its weights, so it is saved and resumed with them.
+"""
+
+import math
 
 import keras
+from keras import ops
+
+_MAX_LOG_MULTIPLIER = math.log(1e6)
 
 
-@keras.saving.register_keras_serializable(package="deltavae_tf")
-class ELBO:
-    """The negative evidence lower bound, distortion + rate. A delta-VAE needs no more.
+class Objective:
+    """The base class: no state, no arguments.
 
-    Reference: delta-VAE, section 2.
+    Attributes:
+      per_channel: bool, whether the terms must hold `rate_channels`.
     """
 
-    def __call__(self, distortion, rate, step):
+    per_channel = False
+
+    def initial_state(self):
+        """What the objective remembers, at step 0: dict from str to float."""
+        return {}
+
+    def __call__(self, terms, step, state, mean):
         """The loss of each example.
 
         Args:
-          distortion: float32 `[B]`, -log p(x | z) for one z ~ q, nats.
-          rate: float32 `[B]`, KL(q(z | x) || p(z)), nats.
-          step: int32 scalar, training steps so far.
+          terms: dict of float32, nats: `distortion` `[B]`, -log p(x | z) for one
+            z ~ q; `rate` `[B]`, KL(q(z | x) || p(z)); with `per_channel` also
+            `rate_channels` `[B, d]`, which sums to `rate`.
+          step: int32 scalar, training steps so far, this one included.
+          state: dict of float32 scalars, named as in `initial_state`.
+          mean: function from `[B, ...]` to `[...]`, the mean over the examples of the
+            whole batch, those of other replicas included.
 
         Returns:
-          float32 `[B]`, nats. Lower is better.
+          float32 `[B]`, nats, lower is better; and the state after this step.
         """
-        del step
-        return distortion + rate
+        raise NotImplementedError
 
     def get_config(self):
         """The arguments of the constructor."""
@@ -32,3 +51,159 @@ class ELBO:
     def from_config(cls, config):
         """The inverse of `get_config`."""
         return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class ELBO(Objective):
+    """The negative evidence lower bound, distortion + rate. A delta-VAE needs no more.
+
+    Reference: delta-VAE, section 2.
+    """
+
+    def __call__(self, terms, step, state, mean):
+        """As `Objective`."""
+        del step, mean
+        return terms["distortion"] + terms["rate"], state
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class BetaVAE(Objective):
+    """distortion + beta * rate. Below 1 it buys rate, and is no bound any more.
+
+    Args:
+      beta: float >= 0.
+
+    Reference: Higgins et al. (2017); Alemi et al. (2018).
+    """
+
+    def __init__(self, beta):
+        self.beta = _at_least("beta", beta, 0)
+
+    def __call__(self, terms, step, state, mean):
+        """As `Objective`."""
+        del step, mean
+        return terms["distortion"] + self.beta * terms["rate"], state
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {"beta": self.beta}
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class KLAnnealing(Objective):
+    """distortion + weight * rate, the weight growing linearly from 0 to 1.
+
+    Args:
+      num_steps: int >= 1, the first step with weight 1.
+
+    Reference: Bowman et al. (2016).
+    """
+
+    def __init__(self, num_steps):
+        self.num_steps = _at_least("num_steps", num_steps, 1)
+
+    def __call__(self, terms, step, state, mean):
+        """As `Objective`."""
+        del mean
+        weight = ops.minimum(ops.cast(step, "float32") / self.num_steps, 1.0)
+        return terms["distortion"] + weight * terms["rate"], state
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {"num_steps": self.num_steps}
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class FreeBits(Objective):
+    """distortion + sum_j max(free rate, mean rate of group j): no gain below it.
+
+    As in the paper it is from, the rate that is compared is the mean over the batch
+    (the whole one, on any number of replicas). The loss of an example has its own
+    rate where that mean is above the free one.
+
+    Args:
+      rate: float >= 0, nats per example that cost nothing, over all groups.
+      per_channel: bool; False: the latents are one group. True: each of the d channels
+        (all its time steps together) is one, with `rate / d` free.
+
+    Reference: Kingma et al. (2016), equation 15.
+    """
+
+    def __init__(self, rate, per_channel=False):
+        self.rate = _at_least("rate", rate, 0)
+        self.per_channel = per_channel
+
+    def __call__(self, terms, step, state, mean):
+        """As `Objective`."""
+        del step
+        rates = terms["rate_channels" if self.per_channel else "rate"]
+        rates = rates if self.per_channel else rates[:, None]
+        free = self.rate / rates.shape[1]
+        above = ops.stop_gradient(mean(rates)) > free
+        return terms["distortion"] + ops.sum(ops.where(above, rates, free), 1), state
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {"rate": self.rate, "per_channel": self.per_channel}
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class GECO(Objective):
+    """rate + multiplier * (distortion - target): the least rate for a distortion.
+
+        error      = decay * error + (1 - decay) * (mean distortion - target) / target
+        multiplier = multiplier * exp(speed * error)
+
+    The error is relative to the target (ours, so that one speed fits all sizes of
+    data); it starts with the first batch's. The multiplier starts at 1, where the
+    objective is the ELBO, and stays in [1e-6, 1e6].
+
+    Args:
+      distortion: float > 0, the target, nats per example.
+      speed: float > 0, of the multiplier.
+      decay: float in [0, 1), of the moving average.
+
+    Reference: Rezende and Viola (2018), algorithm 1.
+    """
+
+    def __init__(self, distortion, speed=0.1, decay=0.99):
+        self.distortion = _at_least("distortion", distortion, 1e-6)
+        self.speed = _at_least("speed", speed, 0)
+        self.decay = _at_least("decay", decay, 0)
+        if decay >= 1:
+            raise ValueError(f"`decay` must be below 1. Received: {decay}")
+
+    def initial_state(self):
+        """The logarithm of the multiplier, the moving average, updates so far."""
+        return {"log_multiplier": 0.0, "error": 0.0, "updates": 0.0}
+
+    def __call__(self, terms, step, state, mean):
+        """As `Objective`."""
+        del step
+        excess = terms["distortion"] - self.distortion
+        now = ops.stop_gradient(mean(excess)) / self.distortion
+        decay = ops.where(state["updates"] > 0, self.decay, 0.0)
+        error = decay * state["error"] + (1.0 - decay) * now
+        log_multiplier = ops.clip(
+            state["log_multiplier"] + self.speed * error,
+            -_MAX_LOG_MULTIPLIER,
+            _MAX_LOG_MULTIPLIER,
+        )
+        after = {
+            "log_multiplier": log_multiplier,
+            "error": error,
+            "updates": state["updates"] + 1.0,
+        }
+        return terms["rate"] + ops.exp(state["log_multiplier"]) * excess, after
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {"distortion": self.distortion, "speed": self.speed, "decay": self.decay}
+
+
+def _at_least(name, value, low):
+    if not low <= value < math.inf:
+        raise ValueError(
+            f"`{name}` must be finite and at least {low}. Received: {value}"
+        )
+    return value

@@ -5,12 +5,21 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+from absl import logging
 
-from data import cifar10, digits
-from deltavae_tf import units
+from data import cifar10, digits, imagenet32
+from deltavae_tf import objectives, units
 from deltavae_tf.distributions import ar1
-from deltavae_tf.models import auxiliary_prior, delta_vae, image_decoder, image_encoder
+from deltavae_tf.models import (
+    auxiliary_prior,
+    delta_vae,
+    image_decoder,
+    image_encoder,
+    independent_encoder,
+)
 from deltavae_tf.training import schedules
+
+_HIGHEST_ALPHA = 0.999  # Of what is known to train; the paper has up to .99.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +30,7 @@ class Problem:
     image_shape: tuple
     num_levels: int
     num_held_out: int  # Training images kept for evaluation without the test set.
+    num_classes: int = 0  # 0: the labels mean nothing.
 
     @property
     def num_dims(self):
@@ -34,8 +44,11 @@ def _load_digits(split, data_dir=None, tmp_dir=None, download=False):
 
 
 PROBLEMS = {
-    "digits": Problem(_load_digits, digits.IMAGE_SHAPE, digits.NUM_LEVELS, 200),
-    "cifar10": Problem(cifar10.load, cifar10.IMAGE_SHAPE, cifar10.NUM_LEVELS, 2000),
+    "digits": Problem(_load_digits, digits.IMAGE_SHAPE, digits.NUM_LEVELS, 200, 10),
+    "cifar10": Problem(cifar10.load, cifar10.IMAGE_SHAPE, cifar10.NUM_LEVELS, 2000, 10),
+    "imagenet32": Problem(
+        imagenet32.load, imagenet32.IMAGE_SHAPE, imagenet32.NUM_LEVELS, 2000
+    ),
 }
 
 
@@ -49,20 +62,63 @@ def problem(name):
 
 
 def prior(hparams, num_timesteps):
-    """p(z): AR(1), or N(0, I) as the AR(1) with alpha = 0."""
-    channels = hparams.latent_channels
-    if hparams.prior == "standard_normal":
-        return ar1.AR1(np.zeros(channels), num_timesteps)
-    if hparams.target_rate_bits:
-        alpha = ar1.solve_alpha(
-            units.nats(hparams.target_rate_bits),
-            num_timesteps,
-            channels,
-            alpha_min=hparams.alpha_min,
+    """p(z): AR(1) for a delta-VAE; N(0, I), the AR(1) with alpha = 0, for others."""
+    if hparams.method != "delta_vae":
+        return ar1.AR1(np.zeros(hparams.latent_channels), num_timesteps)
+    alpha = _alpha(hparams, num_timesteps)
+    if alpha[-1] > _HIGHEST_ALPHA:
+        logging.warning(
+            "alpha_max is 1 - %.1g: so slow a latent makes training diverge. Commit "
+            "less, or give it more latent_channels.",
+            1 - alpha[-1],
         )
-    else:
-        alpha = np.linspace(hparams.alpha_min, hparams.alpha_max, channels)
     return ar1.AR1(alpha, num_timesteps)
+
+
+def _alpha(hparams, num_timesteps):
+    channels = hparams.latent_channels
+    if not hparams.target_rate_bits:
+        return np.linspace(hparams.alpha_min, hparams.alpha_max, channels)
+    return ar1.solve_alpha(
+        units.nats(hparams.target_rate_bits),
+        num_timesteps,
+        channels,
+        alpha_min=hparams.alpha_min,
+    )
+
+
+def posterior(hparams, encoder, num_timesteps):
+    """The encoder, for the independent delta-VAE within what keeps its rate."""
+    if hparams.method != "independent_delta_vae":
+        return encoder
+    rate = units.nats(hparams.target_rate_bits)
+    if not rate:
+        rate = ar1.committed_rate(_alpha(hparams, num_timesteps), num_timesteps)
+    rate /= num_timesteps * hparams.latent_channels
+    return independent_encoder.IndependentDeltaEncoder(encoder, rate, name="posterior")
+
+
+def objective(hparams, num_dims=None):
+    """What the method minimizes.
+
+    Args:
+      hparams: `TrainingHparams`.
+      num_dims: int, predicted scalars of an example, for GECO's bits/dim.
+    """
+    if hparams.method == "beta_vae":
+        return objectives.BetaVAE(hparams.beta)
+    if hparams.method in ("free_bits", "free_bits_per_channel"):
+        return objectives.FreeBits(
+            units.nats(hparams.free_bits), hparams.method == "free_bits_per_channel"
+        )
+    if hparams.method == "kl_annealing":
+        return objectives.KLAnnealing(hparams.anneal_steps)
+    if hparams.method == "geco":
+        target = hparams.geco_distortion_bpd
+        return objectives.GECO(
+            units.nats_from_bits_per_dim(target, num_dims), hparams.geco_speed
+        )
+    return objectives.ELBO()
 
 
 def image_model(hparams, image_shape, num_levels, seed=0):
@@ -100,19 +156,20 @@ def image_model(hparams, image_shape, num_levels, seed=0):
     parts = {"encoder": None, "prior": None}
     if hparams.use_latents:
         p = prior(hparams, height)
+        encoder = image_encoder.ImageEncoder(
+            hparams.latent_channels,
+            hparams.encoder_layers,
+            hparams.encoder_width,
+            hparams.encoder_filter,
+            hparams.encoder_attention,
+            anti_causal=anti_causal,
+            initial_scale=p.optimal_scale(),
+            name="encoder",
+            **shared,
+        )
         parts = {
             "prior": p,
-            "encoder": image_encoder.ImageEncoder(
-                hparams.latent_channels,
-                hparams.encoder_layers,
-                hparams.encoder_width,
-                hparams.encoder_filter,
-                hparams.encoder_attention,
-                anti_causal=anti_causal,
-                initial_scale=p.optimal_scale(),
-                name="encoder",
-                **shared,
-            ),
+            "encoder": posterior(hparams, encoder, height),
             "auxiliary_prior": auxiliary_prior.LSTMPrior(
                 hparams.auxiliary_units,
                 hparams.latent_channels,
@@ -121,9 +178,21 @@ def image_model(hparams, image_shape, num_levels, seed=0):
             ),
         }
     model = delta_vae.DeltaVAE(
-        decoder=decoder, seed=seed, name="delta_vae", dtype=policy, **parts
+        decoder=decoder,
+        objective=objective(hparams, int(np.prod(image_shape))),
+        seed=seed,
+        name="delta_vae",
+        dtype=policy,
+        **parts,
     )
     model(np.zeros((1, *image_shape), np.uint8))
+    if hparams.trained_part == "auxiliary_prior":
+        if not hparams.use_latents:
+            raise ValueError(
+                "A decoder alone has no auxiliary prior to train. Received: "
+                "trained_part=auxiliary_prior with method=autoregressive"
+            )
+        model.encoder.trainable = model.decoder.trainable = False
     model.compile(optimizer(hparams), clip_norm=hparams.clip_norm or None)
     return model
 

@@ -8,6 +8,7 @@ A binary imports this module, may choose other defaults with `defaults(...)`, an
 
 import difflib
 import linecache
+import re
 import sys
 import traceback
 
@@ -160,9 +161,18 @@ def _guarded(main, arguments):
     except KeyboardInterrupt:
         _fail("interrupted; --output_dir keeps what was saved", status=130)
     except Exception as error:
-        if not _is_ours(error) or logging.get_verbosity() >= logging.DEBUG:
+        told = _from_pipeline(error)
+        ours = told or _is_ours(error)
+        if not ours or logging.get_verbosity() >= logging.DEBUG:
             raise
-        _fail(error)
+        _fail(told or error)
+
+
+def _from_pipeline(error):
+    """The line of a `DataError` that a tf.data function raised, which TensorFlow
+    wraps into one of its own; "" for any other error."""
+    found = re.search(r"^data\.errors\.DataError: (.*)$", str(error), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _is_ours(error):

@@ -7,6 +7,8 @@ import dataclasses
 
 from experiments import registry, training_fields
 
+TABLE3_BITS = 0.08 * 32 * 32 * 3  # App. D: .08 bits/dim, in bits per image.
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageHparams(training_fields.TrainingHparams):
@@ -114,6 +116,22 @@ def cifar10_ablation():
     )  # fmt: skip
 
 
+@registry.register("table3_temporal")
+def table3_temporal():
+    """Table 3, row 2: the AR(1) delta-VAE at .08 bits/dim (245.76 bits)."""
+    return registry.based_on("cifar10_ablation", target_rate_bits=TABLE3_BITS)
+
+
+@registry.register("table3_independent")
+def table3_independent():
+    """Table 3, row 1: the independent delta-VAE (App. D) at .08 bits/dim."""
+    return registry.based_on(
+        "cifar10_ablation",
+        method="independent_delta_vae",
+        target_rate_bits=TABLE3_BITS,
+    )
+
+
 @registry.register("table6_l6")
 def table6_l6():
     """Table 6, column 1: 6 layers without attention, low rate (79.44 bits)."""
@@ -163,6 +181,34 @@ def _register_non_causal(name):
 
 for _name in ("table6_l6", "table6_l8_low", "table6_l8_high", "table6_large"):
     _register_non_causal(_name)
+
+
+def _register_autoregressive(name):
+    @registry.register(f"{name}_autoregressive")
+    def autoregressive():
+        return registry.based_on(name, method="autoregressive")
+
+    first_line = globals()[name].__doc__.splitlines()[0]
+    row = first_line.split(":")[0]
+    autoregressive.__doc__ = (
+        f"{row}: the decoder alone, the baseline of Tables 1 and 2."
+    )
+
+
+for _name in ("cifar10_best", "imagenet32_best", "cifar10_ablation"):
+    _register_autoregressive(_name)
+
+
+@registry.register("imagenet32_small")
+def imagenet32_small():
+    """ImageNet 32x32 on a laptop's CPU: the size of cifar10_small. Ours."""
+    return registry.based_on("cifar10_small", problem="imagenet32")
+
+
+@registry.register("imagenet32_tiny")
+def imagenet32_tiny():
+    """ImageNet 32x32 for tests: seconds, no use otherwise. Ours."""
+    return registry.based_on("cifar10_tiny", problem="imagenet32")
 
 
 @registry.register("cifar10_small")
@@ -224,10 +270,24 @@ def digits_tiny():
 @registry.register("digits_standard_normal")
 def digits_standard_normal():
     """The digits with a standard normal prior: the plain VAE, which collapses. Ours."""
-    return registry.based_on("digits", prior="standard_normal")
+    return registry.based_on("digits", method="vae")
 
 
 @registry.register("digits_no_latents")
 def digits_no_latents():
     """The digits without latents: the autoregressive twin of the decoder. Ours."""
-    return registry.based_on("digits", use_latents=False)
+    return registry.based_on("digits", method="autoregressive")
+
+
+@registry.register("digits_sweep")
+def digits_sweep():
+    """The digits for sweeps: 20 seconds a run on two cores. Ours."""
+    return registry.based_on(
+        "digits",
+        encoder_layers=2, decoder_layers=3, encoder_width=24, decoder_width=24,
+        encoder_filter=48, decoder_filter=48,
+        encoder_attention=0, decoder_attention=0, num_heads=2, num_mixtures=5,
+        dropout=0.0, latent_channels=8, auxiliary_units=32, batch_size=32,
+        learning_rate=4e-3, warmup_steps=50, decay_steps=400, ema_decay=0.98,
+        train_steps=400, eval_every=400, eval_batch_size=99,
+    )  # fmt: skip

@@ -5,6 +5,7 @@ import logging as standard_logging
 from absl import logging
 
 from deltavae_tf.training import strategy as strategies
+from deltavae_tf.training import workers
 from experiments import flags, runs
 
 FLAGS = flags.FLAGS
@@ -22,6 +23,9 @@ def main(experiment, make_run):
     hparams = flags.hparams()
     if not FLAGS.output_dir:
         raise ValueError("--output_dir is needed: the folder that receives the run")
+    strategy = strategies.make(
+        FLAGS.use_tpu, FLAGS.cloud_tpu_name, FLAGS.tpu_num_shards, FLAGS.worker_gpu
+    )
     options = runs.Options(
         output_dir=FLAGS.output_dir,
         seed=FLAGS.random_seed,
@@ -29,32 +33,38 @@ def main(experiment, make_run):
         tmp_dir=FLAGS.tmp_dir,
         download=FLAGS.generate_data,
         use_test_set=FLAGS.eval_use_test_set,
-        strategy=strategies.make(FLAGS.use_tpu, FLAGS.cloud_tpu_name, FLAGS.worker_gpu),
+        strategy=strategy,
         iterations_per_loop=FLAGS.iterations_per_loop,
         save_seconds=FLAGS.save_checkpoints_secs,
         keep_max=FLAGS.keep_checkpoint_max,
-        jit_compile=FLAGS.xla_compile or FLAGS.use_tpu,
+        jit_compile=FLAGS.xla_compile,
         flags_text=flags.as_text(),
         warm_start_from=FLAGS.warm_start_from,
     )
-    with make_run(experiment, hparams, options) as run:
-        for split in (run.training, run.held_out):
-            size = f"{len(split):,} {run.examples}"
-            print(f"{split.name}: {size}{_bracketed(split.note)}")
-        print(f"Parameters: {run.model.count_params():,}")
-        if FLAGS.schedule != "evaluate":
-            step = run.train()
-            if step < hparams.train_steps:
-                return
-        if FLAGS.schedule != "train":
-            found = run.evaluate()
-            print(
-                f"Step {found['step']}, {found['num_examples']:,} {run.examples} of "
-                f"{found['data']}{_bracketed(found['note'])}:"
-            )
-            print(runs.table(runs.summary(found)))
-            for line in run.remarks(found):
-                print(line)
+    with workers.restarting(strategy), make_run(experiment, hparams, options) as run:
+        _run(run, hparams)
+
+
+def _run(run, hparams):
+    # Of many workers the one that writes also speaks.
+    say = print if run.folder.writes else lambda *_: None
+    for split in (run.training, run.held_out):
+        size = f"{len(split):,} {run.examples}"
+        say(f"{split.name}: {size}{_bracketed(split.note)}")
+    say(f"Parameters: {run.model.count_params():,}")
+    if FLAGS.schedule != "evaluate":
+        step = run.train()
+        if step < hparams.train_steps:
+            return
+    if FLAGS.schedule != "train":
+        found = run.evaluate()
+        say(
+            f"Step {found['step']}, {found['num_examples']:,} {run.examples} of "
+            f"{found['data']}{_bracketed(found['note'])}:"
+        )
+        say(runs.table(runs.summary(found)))
+        for line in run.remarks(found):
+            say(line)
 
 
 def _bracketed(note):

@@ -200,7 +200,7 @@ def describe():
     lines = ["Hparams sets (--hparams_set):"]
     classes = []
     for name in names():
-        lines.append(f"  {name:<28}{(_SETS[name].__doc__ or '').splitlines()[0]}")
+        lines.append(f"  {name:<32} {(_SETS[name].__doc__ or '').splitlines()[0]}")
         cls = type(_SETS[name]())
         if cls not in classes:
             classes.append(cls)

@@ -14,7 +14,7 @@ from data import batches
 from deltavae_tf import units
 from deltavae_tf.evaluation import likelihood
 from deltavae_tf.sampling import images
-from deltavae_tf.training import checkpoints, loop, run_folder
+from deltavae_tf.training import checkpoints, loop, run_folder, workers
 from deltavae_tf.training import strategy as strategies
 from experiments import build, text_build
 from experiments import hparams as registry
@@ -66,12 +66,14 @@ class Run:
         self.hparams = hparams
         self.options = options
         self.problem = self._problem()
-        self.folder = run_folder.RunFolder(options.output_dir)
+        self.strategy = options.strategy or tf.distribute.get_strategy()
+        self.folder = run_folder.RunFolder(
+            options.output_dir, writes=workers.is_chief(self.strategy)
+        )
 
     def __enter__(self):
         strategies.make_deterministic()
         self.training, self.held_out = self._load()
-        self.strategy = self.options.strategy or tf.distribute.get_strategy()
         identity = {
             **self.hparams.to_dict(),
             "random_seed": self.options.seed,
@@ -85,6 +87,11 @@ class Run:
             self.hparams.may_change_on_resume(),
         )
         try:
+            workers.check_workers_agree(
+                int(checkpoints.fingerprint(identity)[:12], 16),
+                self.strategy,
+                "Every worker must be started with the same flags",
+            )
             with self.strategy.scope():
                 self.model = model_of(self.hparams, self.options.seed)
                 self.state = loop.State(
@@ -188,8 +195,9 @@ class Run:
             **self._evaluate(None),
         }
         path = os.path.join(self.folder.path, _EVALUATION)
-        with checkpoints.atomic_file(path) as file:
-            file.write(json.dumps(found, indent=1).encode() + b"\n")
+        if self.folder.writes:
+            with checkpoints.atomic_file(path) as file:
+                file.write(json.dumps(found, indent=1).encode() + b"\n")
         return found
 
     def _evaluate(self, num_batches):
@@ -201,6 +209,8 @@ class Run:
         return found
 
     def _write_samples(self, step):
+        if not self.folder.writes:
+            return
         with averaged(self.state):
             self._draw_samples(step)
 
@@ -227,7 +237,13 @@ class ImageRun(Run):
         return {"training_images": len(self.training)}
 
     def _get_ready(self):
-        self._evaluator = likelihood.Evaluator(self.model)
+        self.evaluator = likelihood.Evaluator(
+            self.model,
+            functools.partial(strategies.over_replicas, strategy=self.strategy),
+        )
+        self._draw = strategies.on_one_replica(
+            lambda: self.model.sample(_NUM_SAMPLES), self.strategy
+        )
 
     def _training_batches(self, step):
         return batches.training_batches(
@@ -239,10 +255,10 @@ class ImageRun(Run):
         data = batches.evaluation_batches(
             self.held_out, size, num_batches and num_batches * size
         )
-        return lambda: self._evaluator(data, self.problem.num_dims)
+        return lambda: self.evaluator(data, self.problem.num_dims)
 
     def _draw_samples(self, step):
-        drawn = next(images.sample(self.model, _NUM_SAMPLES))
+        drawn = self._draw()
         levels = self.problem.num_levels
         path = os.path.join(self.folder.samples, f"step-{step:08d}.png")
         picture = images.grid(drawn, 8, levels, zoom=3)
@@ -301,18 +317,26 @@ def load(path, use_average=True):
     kind = registry.TextHparams if text else registry.ImageHparams
     fields = {f.name for f in dataclasses.fields(kind)}
     hparams = kind.from_dict({k: v for k, v in held.items() if k in fields})
-    model = model_of(hparams, held["random_seed"])
+    seed = held.get("random_seed")
+    if type(seed) is not int:
+        raise ValueError(
+            f"The hparams.json of {path} has no integer 'random_seed'. "
+            f"Received: {seed!r}"
+        )
     manager = checkpoints.CheckpointManager(
         os.path.join(path, "checkpoints"),
         checkpoints.fingerprint(hparams.architecture()),
     )
-    sections = {"model": model.weights}
-    found = manager.restore_latest(like=checkpoints.keyed(sections))
+    # Before the model is built: numbers that no checkpoint has may be of any size.
+    found = manager.restore_latest()
     if found is None:
         raise ValueError(f"{path} has no checkpoint")
-    checkpoints.assign_arrays(sections, found.arrays)
+    model = model_of(hparams, seed)
+    checkpoints.assign_arrays({"model": model.weights}, found.arrays)
     if use_average and hparams.ema_decay:
         for i, variable in enumerate(model.trainable_variables):
+            if f"average/{i:05d}" not in found.arrays:
+                raise ValueError(f"{found.path} has no average of all weights")
             variable.assign(found.arrays[f"average/{i:05d}"])
     return model, hparams, found.step
 

@@ -93,7 +93,7 @@ def text_model(hparams, seed=0):
     parts = {"encoder": None, "prior": None}
     if hparams.use_latents:
         alpha = np.zeros(hparams.latent_channels)
-        if hparams.prior == "ar1":
+        if hparams.method == "delta_vae":
             alpha = np.linspace(
                 hparams.alpha_min, hparams.alpha_max, hparams.latent_channels
             )
@@ -116,6 +116,7 @@ def text_model(hparams, seed=0):
         }
     model = text_vae.TextVAE(
         decoder=decoder,
+        objective=build.objective(hparams),
         seed=seed,
         max_length=hparams.max_length,
         name="text_vae",

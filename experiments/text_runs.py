@@ -65,7 +65,7 @@ class TextRun(runs.Run):
 
     def _get_ready(self):
         kept = os.path.join(self.folder.path, _VOCABULARY)
-        if not os.path.exists(kept):
+        if self.folder.writes and not os.path.exists(kept):
             self.vocabulary.save(kept)
         self._evaluator = text_likelihood.TextEvaluator(self.model)
         pieces = text_batches.cut(self.training, self.hparams.max_length)

@@ -5,6 +5,8 @@ import dataclasses
 from data import lm1b as lm1b_files
 from experiments import registry, training_fields
 
+_IMAGES_ONLY = ("independent_delta_vae", "free_bits_per_channel", "geco")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextHparams(training_fields.TrainingHparams):
@@ -51,6 +53,12 @@ class TextHparams(training_fields.TrainingHparams):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.method in _IMAGES_ONLY or self.trained_part != "all":
+            raise ValueError(
+                f"method={', '.join(_IMAGES_ONLY)} and trained_part=auxiliary_prior "
+                "are there for images only. Received: "
+                f"method={self.method}, trained_part={self.trained_part}"
+            )
         if self.width % self.num_heads:
             raise ValueError(
                 "'width' must be a multiple of 'num_heads'. "
@@ -127,11 +135,11 @@ def documents_tiny():
 def _register_twins(name):
     @registry.register(f"{name}_standard_normal")
     def standard_normal():
-        return registry.based_on(name, prior="standard_normal")
+        return registry.based_on(name, method="vae")
 
     @registry.register(f"{name}_no_latents")
     def no_latents():
-        return registry.based_on(name, use_latents=False)
+        return registry.based_on(name, method="autoregressive")
 
     standard_normal.__doc__ = (
         f"{name} with a standard normal prior: the plain VAE. Ours."

@@ -4,18 +4,28 @@ import dataclasses
 
 from experiments import registry
 
+# The methods, and the fields of the objective that each of them needs.
+_READS = {
+    "delta_vae": (),
+    "independent_delta_vae": (),
+    "vae": (),
+    "beta_vae": ("beta",),
+    "free_bits": ("free_bits",),
+    "free_bits_per_channel": ("free_bits",),
+    "kl_annealing": ("anneal_steps",),
+    "geco": ("geco_distortion_bpd",),
+    "autoregressive": (),
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingHparams(registry.Hparams):
     """Latents and their priors, the optimizer, lengths; a kind of data adds a model."""
 
-    use_latents: bool = registry.architecture(
-        True, "False: the autoregressive baseline, the decoder alone"
-    )
-    prior: str = registry.architecture(
-        "ar1",
-        "the delta-VAE's, or the plain VAE's, which collapses",
-        choices=("ar1", "standard_normal"),
+    method: str = registry.architecture(
+        "delta_vae",
+        "the delta-VAE, or what it is compared with",
+        choices=tuple(_READS),
     )
     latent_channels: int = registry.architecture(32, "z, latents of each row", low=1)
     alpha_min: float = registry.architecture(
@@ -25,12 +35,34 @@ class TrainingHparams(registry.Hparams):
         0.7622, "AR(1) of the slowest latent", low=0, below=1
     )
     target_rate_bits: float = registry.architecture(
-        0.0, "> 0: commit to these bits per image by solving alpha_max", low=0
+        0.0,
+        "> 0: commit to these bits per example, by solving alpha_max; the independent "
+        "delta-VAE, which has no alpha, otherwise commits what alpha would",
+        low=0,
     )
     auxiliary_units: int = registry.architecture(
         1024, "h_aux, LSTM of the auxiliary prior", low=1
     )
 
+    beta: float = registry.training(1.0, "beta_vae: the rate's weight", low=0)
+    free_bits: float = registry.training(
+        0.0, "free_bits, ..._per_channel: bits per example that cost nothing", low=0
+    )
+    anneal_steps: int = registry.training(
+        0, "kl_annealing: the step where the rate has weight 1", low=0
+    )
+    geco_distortion_bpd: float = registry.training(
+        0.0, "geco: the distortion to reach, bits/dim", low=0
+    )
+    geco_speed: float = registry.training(
+        0.1, "geco: of the multiplier; see objectives.GECO", low=0
+    )
+
+    trained_part: str = registry.training(
+        "all",
+        "auxiliary_prior: encoder and decoder stay as they are",
+        choices=("all", "auxiliary_prior"),
+    )
     dropout: float = registry.training(0.2, "in the decoder", low=0, below=1)
     batch_size: int = registry.training(
         64, "training examples a step, over all replicas", low=1
@@ -82,9 +114,37 @@ class TrainingHparams(registry.Hparams):
                 "'alpha_min' must not exceed 'alpha_max'. "
                 f"Received: {self.alpha_min} and {self.alpha_max}"
             )
+        self._check_method()
         cosine = self.learning_rate_schedule == "warmup_cosine"
         if cosine and self.decay_steps <= self.warmup_steps:
             raise ValueError(
                 "'decay_steps' must exceed 'warmup_steps'. "
                 f"Received: {self.decay_steps} and {self.warmup_steps}"
             )
+
+    def _check_method(self):
+        """A number that the method needs or does not read is a mistake: say so."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in sorted({name for names in _READS.values() for name in names}):
+            readers = [method for method, names in _READS.items() if name in names]
+            value, given = getattr(self, name), getattr(self, name) != defaults[name]
+            if given and self.method not in readers:
+                raise ValueError(
+                    f"{name!r} is read by method={' and '.join(readers)} only. "
+                    f"Received: {name}={value} with method={self.method}"
+                )
+            if not given and self.method in readers and name != "beta":
+                raise ValueError(
+                    f"method={self.method} needs {name!r}. Received: {value}"
+                )
+        commits = self.method in ("delta_vae", "independent_delta_vae")
+        if self.target_rate_bits and not commits:
+            raise ValueError(
+                "'target_rate_bits' is what a delta-VAE commits. Received: "
+                f"target_rate_bits={self.target_rate_bits} with method={self.method}"
+            )
+
+    @property
+    def use_latents(self):
+        """bool, False for the decoder alone."""
+        return self.method != "autoregressive"

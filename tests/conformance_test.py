@@ -12,7 +12,7 @@ from keras import ops
 
 from deltavae_tf import backend, distributions, layers, models
 from deltavae_tf.layers import weight_norm
-from deltavae_tf.models import delta_vae, text_vae
+from deltavae_tf.models import delta_vae, image_encoder, text_vae
 from deltavae_tf.training import checkpoints
 from tests import testing
 
@@ -28,7 +28,7 @@ WITHOUT_KEYS_UNDER_XLA = (
     *("SequenceBlock", "SequenceStack", "TextDecoder"),
 )
 FLOAT32_OUTPUTS = (
-    *("ImageEncoder", "ImageDecoder", "LSTMPrior"),
+    *("ImageEncoder", "ImageDecoder", "IndependentDeltaEncoder", "LSTMPrior"),
     *("SequenceStack", "TextDecoder", "TextEncoder"),
 )
 
@@ -47,7 +47,7 @@ def tokens():
     return np.int32([[5, 6, 1, 7, 8], [4, 1, 3, 1, 0], [2, 2, 2, 2, 1]])
 
 
-# Arguments of the constructor, and of the call.
+# Arguments of the constructor (or a function that makes them), and of the call.
 LAYERS = {
     "Dropout": (
         {"rate": 0.3},
@@ -74,6 +74,10 @@ LAYERS = {
     "ImageEncoder": (
         {"latent_channels": 2, "num_layers": 1, "width": 8, "filter_size": 7}
         | {"num_attention": 1, "initial_scale": [[0.5, 0.7]] * H},
+        lambda: (image(),),
+    ),
+    "IndependentDeltaEncoder": (
+        lambda: {"encoder": image_encoder.ImageEncoder(2, 1, 8, 7), "rate": 0.2},
         lambda: (image(),),
     ),
     "Linear": (
@@ -187,6 +191,7 @@ def make(name, dtype="float32", random=True):
         pytest.fail(f"{name} is public: give it an entry in {__name__}.LAYERS")
     arguments, inputs = LAYERS[name]
     keras.utils.set_random_seed(0)
+    arguments = arguments() if callable(arguments) else arguments
     layer = PUBLIC_LAYERS[name](**arguments, dtype=dtype)
     inputs = inputs()
     layer(*inputs)

@@ -20,8 +20,8 @@ SHAPE, LEVELS = (8, 8, 1), 17
 IMAGES = np.random.default_rng(0).integers(0, LEVELS, (4, *SHAPE)).astype("uint8")
 MODELS = {
     "delta": "",
-    "plain": "prior=standard_normal",
-    "no latents": "use_latents=False",
+    "plain": "method=vae",
+    "no latents": "method=autoregressive",
 }
 
 # Runs where importing anything of ours or TFP is an error. (TensorFlow itself imports

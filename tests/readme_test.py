@@ -70,9 +70,10 @@ def own_flags(path, seen=()):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr.startswith("DEFINE_") and node.args:
                 names.add(ast.literal_eval(node.args[0]))
-        if isinstance(node, ast.ImportFrom) and node.module == "experiments":
+        module = getattr(node, "module", None) or ""
+        if isinstance(node, ast.ImportFrom) and module.split(".")[0] == "experiments":
             for alias in node.names:
-                other = ROOT / "experiments" / f"{alias.name}.py"
+                other = module_path(f"{module}.{alias.name}")
                 names |= own_flags(other, (*seen, path))
     return names
 

@@ -1,57 +1,100 @@
-"""Two logical replicas train as one does, noise and all."""
+"""Replicas of one process train and evaluate as one device does, noise and all."""
 
 import json
+import os
+import pathlib
 import subprocess
 import sys
 
 import numpy as np
+import pytest
+
+from deltavae_tf.training import run_folder
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 # Collectives of two sizes do not fit into one process.
-_PROGRAM = """
-import json, sys
+PROGRAM = """
+import sys
 import numpy as np
-from data import batches, digits
-from deltavae_tf.training import checkpoints, loop, run_folder, strategy
-from experiments import build, hparams
+import tensorflow as tf
+from data import digits
+from deltavae_tf.training import checkpoints, strategy as strategies
+from experiments import hparams, runs
 
 replicas, path = int(sys.argv[1]), sys.argv[2]
-h = hparams.hparams(
+strategy = strategies.make(num_gpus=replicas)
+chosen = hparams.hparams(
     "digits_tiny",
-    "dropout=0.2,clip_norm=1,learning_rate_schedule=constant,adam_epsilon=1e-3")
-folder = run_folder.RunFolder(path)
-folder.claim("digits", h.to_dict())
-scope = strategy.make(num_gpus=replicas)
-with scope.scope():
-    model = build.image_model(h, digits.IMAGE_SHAPE, digits.NUM_LEVELS)
-    state = loop.State(model, folder, "x", ema_decay=0.9)
-settings = loop.Settings(train_steps=6, eval_every=6, log_every=3, progress=False)
-loop.run(
-    state,
-    lambda step: batches.training_batches(digits.load("train"), 8, 0, step),
-    folder, settings, strategy=scope)
-arrays = checkpoints.variables_to_arrays(state.sections)
-np.savez(path + "/final.npz", **{k.replace("/", "_"): v for k, v in arrays.items()})
+    "dropout=0.2,clip_norm=1,learning_rate_schedule=constant,adam_epsilon=1e-3,"
+    "method=geco,geco_distortion_bpd=2,"  # Its state is of the whole batch.
+    "train_steps=6,eval_every=6,eval_steps=3")
+options = runs.Options(output_dir=path, strategy=strategy, log_every=3,
+                       progress=False, write_samples=False)
+with runs.ImageRun("digits", chosen, options) as run:
+    run.train()
+    run.evaluate()
+    arrays = checkpoints.variables_to_arrays(run.state.sections)
+    np.savez(path + "/final.npz", **{k.replace("/", "_"): v for k, v in arrays.items()})
+    # Without their numbers, equal images on all replicas: is the noise another?
+    same = {"image": np.repeat(digits.load("train").image[:1], 8, 0)}
+    data = strategies.distribute(tf.data.Dataset.from_tensors(same), strategy)
+    terms = tf.function(lambda batch: run.model(batch, training=True))
+    one = strategy.run(terms, args=(next(iter(data)),))
+    one = strategy.experimental_local_results(one["distortion"])
+    np.save(path + "/noise.npy", np.concatenate(one))
+    if replicas > 1:  # As on a TPU: drawn by the replicas, not beside them.
+        strategies.is_tpu = lambda strategy: True
+        drawn = strategies.on_one_replica(lambda: run.model.sample(4), strategy)()
+    else:
+        drawn = run.model.sample(4)
+    np.save(path + "/samples.npy", drawn)
 """
 
 
-def test_two_replicas_equal_one(tmp_path):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(n), str(tmp_path / str(n))]
-        )
-        for n in (1, 2)
-    ]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
-    one, two = (np.load(tmp_path / str(n) / "final.npz") for n in (1, 2))
-    assert sorted(one.files) == sorted(two.files)
-    for name in one.files:
+def train(folder, replicas):
+    """Starts the program; its output goes beside the run's folder."""
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(replicas), str(folder / str(replicas))],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+    )
+
+
+def check(folder, replicas):
+    one, many = (folder / str(n) for n in (1, replicas))
+    weights, theirs = (np.load(path / "final.npz") for path in (one, many))
+    assert sorted(weights.files) == sorted(theirs.files)
+    for name in weights.files:
         # Float32's own error. (At Adam's usual epsilon the biases of attention keys,
         # whose true gradient is 0, would show nothing but that.)
-        np.testing.assert_allclose(one[name], two[name], atol=2e-5, err_msg=name)
-    rows = [
-        [json.loads(x) for x in open(tmp_path / str(n) / "metrics.jsonl")]
-        for n in (1, 2)
-    ]
-    for row, other in zip(*rows, strict=True):
-        for name in set(row) - {"steps_per_second"}:
+        np.testing.assert_allclose(weights[name], theirs[name], atol=2e-5, err_msg=name)
+    rows, other_rows = (run_folder.read_metrics(str(path)) for path in (one, many))
+    assert [row["step"] for row in rows] == [3, 6]
+    assert {"loss", "grad_norm", "eval_ema_nelbo_bpd"} <= set(rows[1])
+    evaluations = [json.loads((p / "evaluation.json").read_text()) for p in (one, many)]
+    assert evaluations[0]["num_examples"] == 200
+    rows, other_rows = [*rows, evaluations[0]], [*other_rows, evaluations[1]]
+    for row, other in zip(rows, other_rows, strict=True):
+        assert row.keys() == other.keys()
+        for name in set(row) - {"steps_per_second", "data", "note"}:
             np.testing.assert_allclose(row[name], other[name], rtol=1e-4, err_msg=name)
+    noise, theirs = (np.load(path / "noise.npy") for path in (one, many))
+    assert len(np.unique(noise)) == 8
+    np.testing.assert_allclose(noise, theirs, rtol=1e-4)
+    np.testing.assert_array_equal(
+        np.load(one / "samples.npy"), np.load(many / "samples.npy")
+    )
+
+
+def test_two_replicas_equal_one(tmp_path):
+    processes = [train(tmp_path, n) for n in (1, 2)]
+    assert [process.wait(timeout=600) for process in processes] == [0, 0]
+    check(tmp_path, 2)
+
+
+@pytest.mark.slow
+def test_four_replicas_equal_one(tmp_path):
+    processes = [train(tmp_path, n) for n in (1, 4)]
+    assert [process.wait(timeout=900) for process in processes] == [0, 0]
+    check(tmp_path, 4)

@@ -177,7 +177,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         x = ops.cast(x, "float32")
         normalizer = 0.5 * (self._n - 1) * np.sum(_log_innovation(self._alpha))
         normalizer += 0.5 * self._n * len(self._alpha) * math.log(2 * math.pi)
-        return -self._energy(x) - normalizer
+        return -ops.sum(self._energy(x), axis=-1) - normalizer
 
     def kl_from_normal(self, loc, scale):
         """KL(N(loc, diag(scale^2)) || prior), closed form (Eq. 3).
@@ -189,6 +189,24 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         Returns:
           float32 `[...]`, nats.
         """
+        excess, energy = self._excess_and_energy(loc, scale)
+        rate = self.committed_rate()
+        return rate + ops.sum(excess, axis=(-2, -1)) + ops.sum(energy, axis=-1)
+
+    def kl_of_channels(self, loc, scale):
+        """What each channel, with all its time steps, adds to `kl_from_normal`.
+
+        Args: as `kl_from_normal`.
+
+        Returns:
+          float32 `[..., d]`, nats; each at least the channel's own committed rate.
+        """
+        excess, energy = self._excess_and_energy(loc, scale)
+        rates = [committed_rate([alpha], self._n) for alpha in self._alpha]
+        return _constant(rates) + ops.sum(excess, axis=-2) + energy
+
+    def _excess_and_energy(self, loc, scale):
+        """KL minus the committed rate: float32 `[..., n, d]` and `[..., d]`."""
         loc, scale = ops.cast(loc, "float32"), ops.cast(scale, "float32")
         self._check_event("loc", loc)
         self._check_event("scale", scale)
@@ -197,15 +215,16 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         # constants add up to delta: so no rounding can hide the floor.
         log_ratio2 = 2 * (ops.log(scale) - _constant(np.log(self.optimal_scale())))
         excess = 0.5 * (ops.expm1(log_ratio2) - log_ratio2)
-        return self.committed_rate() + ops.sum(excess, (-2, -1)) + self._energy(loc)
+        return excess, self._energy(loc)
 
     def _energy(self, z):
-        """1/2 [ z_1^2 + sum_t (z_t - alpha z_{t-1})^2 / (1 - alpha^2) ], over d too."""
+        """1/2 [ z_1^2 + sum_t (z_t - alpha z_{t-1})^2 / (1 - alpha^2) ]: `[..., d]`."""
         now, before = z[..., 1:, :], z[..., :-1, :]
         innovation = now - _constant(self._alpha) * before
         innovation = innovation * _constant(1 / np.sqrt(self._innovation))
-        first = ops.sum(ops.square(z[..., 0, :]), axis=-1)
-        return 0.5 * (first + ops.sum(ops.square(innovation), axis=(-2, -1)))
+        return 0.5 * (
+            ops.square(z[..., 0, :]) + ops.sum(ops.square(innovation), axis=-2)
+        )
 
     def sample_from_noise(self, eps, temperature=1.0):
         """The sample that standard normal noise stands for: exact, a linear map.

@@ -13,11 +13,19 @@ class Evaluator:
 
     Args:
       model: `DeltaVAE`.
+      over_replicas: callable, function of a batch -> function of a data set that
+        yields the results for its batches; None computes on one device. See
+        `training.strategy.over_replicas`.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, over_replicas=None):
         self._model = model
-        self._terms_of = backend.graph(lambda batch: model(batch, training=False))
+
+        def terms_of(batch):
+            terms = model(batch, training=False)
+            return {**terms, "index": batch["index"], "mask": batch["mask"]}
+
+        self._terms_of = (over_replicas or _on_one_device)(terms_of)
 
     def per_example(self, batches):
         """The one-sample terms of every example.
@@ -30,10 +38,9 @@ class Evaluator:
           `rate_aux`; and `index`, int `[N]`.
         """
         parts = []
-        for batch in batches:
-            real = ops.convert_to_numpy(batch["mask"]) > 0
-            terms = {**self._terms_of(batch), "index": batch["index"]}
-            parts.append({k: ops.convert_to_numpy(v)[real] for k, v in terms.items()})
+        for terms in self._terms_of(batches):
+            real = terms.pop("mask") > 0
+            parts.append({name: value[real] for name, value in terms.items()})
         if not parts:
             raise ValueError("The evaluation data is empty.")
         terms = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
@@ -75,3 +82,14 @@ class Evaluator:
         for name in ("rate", "rate_aux"):
             found[f"{name}_bpd"] = units.bits_per_dim(found[f"{name}_nats"], num_dims)
         return {**found, "num_examples": size}
+
+
+def _on_one_device(function):
+    compiled = backend.graph(function)
+
+    def run(batches):
+        for batch in batches:
+            found = compiled(batch)
+            yield {name: ops.convert_to_numpy(v) for name, v in found.items()}
+
+    return run

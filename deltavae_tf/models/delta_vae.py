@@ -10,6 +10,7 @@ from deltavae_tf import backend, noise, objectives, units
 from deltavae_tf.layers import weight_norm
 
 _POSTERIOR, _DROPOUT, _LATENTS, _PIXELS = range(4)
+_TERMS = ("distortion", "rate", "rate_aux")
 _RATE_TOLERANCE = 1e-4  # Relative; float32 sums of n * d terms.
 
 
@@ -23,7 +24,9 @@ class DeltaVAE(keras.Model):
 
     Args:
       encoder: layer or model, x -> (loc, scale), each `[B, n, d]`. None for the
-        autoregressive baseline, whose rate is 0.
+        autoregressive baseline, whose rate is 0. If it has `committed_rate((n, d))`,
+        as `IndependentDeltaEncoder`, its posteriors keep that many nats from the
+        prior, which then has to be N(0, I).
       decoder: layer or model, (z, x) -> a `tfd.Distribution` with batch shape `[B]`
         over x. If it takes `keys` (uint32 `[B, 2]`), it gets them in training. If it
         has `sample(z, keys, temperature)`, the model samples through that.
@@ -31,7 +34,7 @@ class DeltaVAE(keras.Model):
         `AR1`. None with `encoder=None`.
       auxiliary_prior: `LSTMPrior` or None. It is trained on stop_gradient(z) and
         moves neither encoder nor decoder.
-      objective: callable as `objectives.ELBO`.
+      objective: `objectives.Objective`, by default `ELBO()`.
       seed: int, of all noise.
       **kwargs: `name`, `dtype`, ... for `keras.Model`.
 
@@ -43,7 +46,8 @@ class DeltaVAE(keras.Model):
     Returns:
       dict of float32 `[B]`, nats: `distortion` = -log p(x | z), `rate` = KL(q || p),
       `rate_aux` = KL(q || p_aux) given one prefix z (equal to `rate` without an
-      auxiliary prior).
+      auxiliary prior). If the objective asks for it also `rate_channels` `[B, d]`,
+      the rate of each channel over all time steps.
 
     Reference: Razavi et al., "Preventing posterior collapse with delta-VAEs" (2019).
     """
@@ -84,7 +88,28 @@ class DeltaVAE(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
-        names = ["distortion_nats", "rate_nats", "rate_aux_nats"]
+        self._objective_state = {
+            name: self.add_weight(
+                name=f"objective_{name}",
+                shape=(),
+                dtype="float32",
+                initializer=keras.initializers.Constant(value),
+                trainable=False,
+                aggregation="only_first_replica",
+            )
+            for name, value in self.objective.initial_state().items()
+        }
+        if hasattr(encoder, "committed_rate") and prior.committed_rate():
+            raise ValueError(
+                "An encoder that commits a rate itself needs the prior N(0, I), AR1 "
+                f"with alpha = 0. Received: {prior.committed_rate()} nats"
+            )
+        if self.objective.per_channel and not hasattr(prior, "kl_of_channels"):
+            raise ValueError(
+                "The objective asks for the rate of each channel: the prior must have "
+                f"`kl_of_channels(loc, scale)`, as AR1. Received: {prior}"
+            )
+        names = [f"{name}_nats" for name in _TERMS]
         names += [f"{name}_{self.unit}" for name in self.per_unit]
         self._term_metrics = {name: keras.metrics.Mean(name=name) for name in names}
         self._grad_norm = keras.metrics.Mean(name="grad_norm")
@@ -125,11 +150,14 @@ class DeltaVAE(keras.Model):
         z = loc + scale * eps
         distribution = self._decode(z, x, dropout_keys)
         rate = ops.cast(backend.tfd.kl_divergence(posterior, self.prior), "float32")
-        return {
+        terms = {
             "distortion": -ops.cast(distribution.log_prob(x), "float32"),
             "rate": rate,
             "rate_aux": self._auxiliary_rate(loc, scale, z, rate),
         }
+        if self.objective.per_channel:
+            terms["rate_channels"] = self.prior.kl_of_channels(loc, scale)
+        return terms
 
     def _decode(self, z, x, dropout_keys=None):
         if dropout_keys is not None and self._decoder_takes_keys:
@@ -151,6 +179,8 @@ class DeltaVAE(keras.Model):
         """delta, the rate below which no posterior can go: nats, a Python float."""
         if self.prior is None:
             return 0.0
+        if hasattr(self.encoder, "committed_rate"):
+            return float(self.encoder.committed_rate(tuple(self.prior.event_shape)))
         return float(self.prior.committed_rate())
 
     # Training. TensorFlow takes `train_step`; JAX's own step uses `compute_loss`.
@@ -195,11 +225,23 @@ class DeltaVAE(keras.Model):
         """This replica's share of the loss: a scalar, in nats per example.
 
         The shares of all replicas sum to the mean over the global batch. The auxiliary
-        prior's rate is added; its gradient reaches the auxiliary prior alone.
+        prior's rate is added; its gradient reaches the auxiliary prior alone. In
+        training the objective's state moves on.
         """
-        del y, sample_weight, training
+        del y, sample_weight
         mask = unpack(x)[2]
-        loss = self.objective(y_pred["distortion"], y_pred["rate"], self.steps)
+
+        def mean(values):  # Over the examples of all replicas.
+            weights = ops.reshape(mask, (-1, *[1] * (len(values.shape) - 1)))
+            total = backend.sum_over_replicas(ops.sum(values * weights, axis=0))
+            count = backend.sum_over_replicas(ops.sum(mask))
+            return total / ops.maximum(count, 1.0)
+
+        state = {k: ops.convert_to_tensor(v) for k, v in self._objective_state.items()}
+        loss, after = self.objective(y_pred, self.steps, state, mean)
+        if training:
+            for name, variable in self._objective_state.items():
+                variable.assign(after[name])
         if self.auxiliary_prior is not None:
             loss = loss + y_pred["rate_aux"]
         return ops.mean(loss * mask) / backend.num_replicas()
@@ -213,7 +255,7 @@ class DeltaVAE(keras.Model):
     def _update_metrics(self, batch, terms):
         x, _, mask = unpack(batch)
         num_dims = int(np.prod(x.shape[1:]))
-        named = {f"{name}_nats": value for name, value in terms.items()}
+        named = {f"{name}_nats": terms[name] for name in _TERMS}
         nelbo = {
             "nelbo_bpd": terms["distortion"] + terms["rate"],
             "nelbo_aux_bpd": terms["distortion"] + terms["rate_aux"],
@@ -257,7 +299,7 @@ class DeltaVAE(keras.Model):
         gradients = [g * ops.cast(factor, g.dtype) for g in gradients]
         self.optimizer.apply(gradients, self.trainable_variables)
         self._grad_norm.update_state(norm)
-        self._loss_tracker.update_state(value * backend.num_replicas())
+        self._loss_tracker.update_state(value)
         return self.compute_metrics(batch, None, terms)
 
     def test_step(self, *args):
@@ -266,7 +308,8 @@ class DeltaVAE(keras.Model):
             return super().test_step(*args)
         (batch,) = args
         terms = self(batch, training=False)
-        loss = self.compute_loss(batch, y_pred=terms) * backend.num_replicas()
+        loss = self.compute_loss(batch, y_pred=terms, training=False)
+        loss = loss * backend.num_replicas()
         self._loss_tracker.update_state(loss)
         return self.compute_metrics(batch, None, terms)
 
@@ -413,8 +456,10 @@ class DeltaVAE(keras.Model):
         if self._sample is None:
             self._sample = backend.compile(self.decoder.sample)
         temperature = ops.convert_to_tensor(temperature, dtype="float32")
-        keys = pixel_keys(seed, first, n)
-        return self._sample(z, keys, temperature, **given)
+        # Within one of several replicas the strategy compiles, or nobody can.
+        alone = backend.num_replicas() == 1
+        draw = self._sample if alone else self.decoder.sample
+        return draw(z, pixel_keys(seed, first, n), temperature, **given)
 
     # Saving.
 

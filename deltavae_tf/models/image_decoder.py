@@ -91,6 +91,8 @@ class ImageDecoder(keras.layers.Layer):
         )
 
     def build(self, z_shape=None, x_shape=None):
+        if x_shape is None:  # A saved baseline: Keras kept the one shape there was.
+            z_shape, x_shape = None, z_shape
         if len(x_shape) != 4:
             raise ValueError(f"Images must be [B, H, W, C]. Received: {list(x_shape)}")
         _, height, width, channels = x_shape

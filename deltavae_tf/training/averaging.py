@@ -10,13 +10,20 @@ import keras
 import numpy as np
 from keras import ops
 
+# The weights are the same on all replicas, hence so are the averages.
+_ON_EACH_REPLICA = {
+    "synchronization": "on_read",
+    "aggregation": "only_first_replica",
+}
+
 
 class WeightAverage:
     """average += (1 - d) * (weight - average), with d = min(decay, (1 + t)/(10 + t)).
 
     t counts earlier updates; with the warm-up the start is forgotten quickly. Under a
-    `tf.distribute` strategy create it within the scope, and call `update` in
-    cross-replica context: after `strategy.run`, within the `tf.function` or without.
+    `tf.distribute` strategy create it within the scope; `update` may be called by each
+    replica, which then averages on its own device without a word to the others, or
+    from outside.
 
     Args:
       variables: list of `keras.Variable`, the trainable variables of a model.
@@ -39,11 +46,16 @@ class WeightAverage:
                 dtype="float32",
                 trainable=False,
                 name=f"average_{index:05d}",
+                **_ON_EACH_REPLICA,
             )
             for index, variable in enumerate(self._variables)
         ]
         self._updates = keras.Variable(
-            0, dtype="int32", trainable=False, name="average_updates"
+            0,
+            dtype="int32",
+            trainable=False,
+            name="average_updates",
+            **_ON_EACH_REPLICA,
         )
         self._applied = False
 
@@ -64,6 +76,12 @@ class WeightAverage:
             difference = ops.cast(variable, "float32") - ops.convert_to_tensor(average)
             average.assign_add((1.0 - decay) * difference)
         self._updates.assign_add(1)
+
+    def reset(self):
+        """Starts anew, at the weights of now."""
+        for average, variable in zip(self._averages, self._variables, strict=True):
+            average.assign(ops.cast(_to_numpy(variable), "float32"))
+        self._updates.assign(0)
 
     @contextlib.contextmanager
     def applied(self):

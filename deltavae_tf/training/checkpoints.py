@@ -256,13 +256,18 @@ def read(path, fingerprint=None, like=None):
     try:
         return _read(path, fingerprint, like)
     except CheckpointError as error:
-        raise CheckpointError(f"{path} ({error})") from error
+        raise CheckpointError(f"{path} ({_one_line(error)})") from error
     except MemoryError:
         raise
     except OSError as error:
         raise CheckpointError(f"{path} ({error.strerror or 'damaged'})") from error
     except Exception as error:  # Damage shows as any of a dozen exceptions of zipfile.
-        raise CheckpointError(f"{path} (damaged: {error})") from error
+        raise CheckpointError(f"{path} (damaged: {_one_line(error)})") from error
+
+
+def _one_line(error):
+    """An error's text, which may quote a damaged header, on one line of some length."""
+    return " ".join(str(error).split())[:500]
 
 
 def _read(path, fingerprint, like):

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from deltavae_tf.training import averaging, checkpoints
+from deltavae_tf.training import averaging, checkpoints, workers
 from deltavae_tf.training import strategy as strategies
 
 
@@ -45,7 +45,7 @@ class State:
 
     Args:
       model: compiled `DeltaVAE`, built.
-      folder: `RunFolder`.
+      folder: claimed `RunFolder`.
       fingerprint: str, see `checkpoints.fingerprint`.
       ema_decay: float; 0 keeps no average.
       keep_max: int.
@@ -55,6 +55,7 @@ class State:
         model.optimizer.build(model.trainable_variables)
         self.model = model
         self.average = None
+        self._writes = folder.writes
         self.sections = {"model": model.weights, "optimizer": model.optimizer.variables}
         if ema_decay:
             self.average = averaging.WeightAverage(model.trainable_variables, ema_decay)
@@ -72,7 +73,9 @@ class State:
         return found.step
 
     def save(self, step):
-        """Writes the checkpoint of `step`."""
+        """Writes the checkpoint of `step`, unless another worker does."""
+        if not self._writes:
+            return
         arrays = checkpoints.variables_to_arrays(self.sections)
         self.manager.save(step, arrays, {"paths": checkpoints.paths(self.sections)})
 
@@ -89,7 +92,8 @@ def run(
     """Trains up to `settings.train_steps`, from the newest checkpoint if there is one.
 
     A run that is killed at any moment and started again ends with the same weights as
-    one that was not, and `metrics.jsonl` holds each step once.
+    one that was not, and `metrics.jsonl` holds each step once. Many workers call it
+    together; they start from the same checkpoint, and the chief alone writes.
 
     Args:
       state: `State`.
@@ -97,7 +101,7 @@ def run(
       folder: claimed `RunFolder`.
       settings: `Settings`.
       evaluate: step -> dict of floats, logged with the prefix `eval_`.
-      sample: step -> None, writes samples; called with each evaluation.
+      sample: step -> None, draws samples; called with each evaluation.
       strategy: `tf.distribute.Strategy`; None for the one in scope.
 
     Returns:
@@ -105,10 +109,17 @@ def run(
 
     Raises:
       FloatingPointError: a loss or gradient was not finite; names the step.
+      ValueError: workers do not see the same checkpoints.
     """
     strategy = strategy or tf.distribute.get_strategy()
     model = state.model
     step = state.restore()
+    workers.check_workers_agree(
+        step,
+        strategy,
+        "Every worker must see the same newest checkpoint: --output_dir must be one "
+        "folder on a file system that they share",
+    )
     folder.truncate_metrics(step)
     if step >= settings.train_steps:
         logging.info("Step %d of %d: nothing to do.", step, settings.train_steps)
@@ -117,18 +128,20 @@ def run(
         logging.info("Going on from the checkpoint of step %d.", step)
     batches = iter(strategies.distribute(batches_from(step), strategy))
     train = _train_function(state, strategy, settings.jit_compile)
-    writer = tf.summary.create_file_writer(folder.path)
+    writer = tf.summary.create_noop_writer()
+    if folder.writes:
+        writer = tf.summary.create_file_writer(folder.path)
     bar = tqdm.tqdm(
         total=settings.train_steps,
         initial=step,
         unit="step",
-        disable=None if settings.progress else True,
+        disable=None if settings.progress and folder.writes else True,
         dynamic_ncols=True,
     )
     saved_at = time.monotonic()
     with writer.as_default(), bar, _Interrupts() as interrupts:
         window_start, window_step = time.monotonic(), step
-        while step < settings.train_steps and not interrupts.received:
+        while step < settings.train_steps and not _stopped(interrupts, strategy):
             count = _steps_to_event(step, settings)
             bad = int(train(batches, tf.constant(count), tf.constant(step)))
             if bad:
@@ -145,7 +158,7 @@ def run(
                     found = evaluate(step)
                     row.update({f"eval_{name}": v for name, v in found.items()})
                     bar.set_description("")
-                if at_eval or bar.disable:
+                if folder.writes and (at_eval or bar.disable):
                     line = _sentence(row, settings.train_steps, model)
                     tqdm.tqdm.write(line, file=sys.stderr)
                 if at_eval and sample is not None:
@@ -172,6 +185,14 @@ def run(
     return step
 
 
+def _stopped(interrupts, strategy):
+    """Whether any worker was asked to stop: then all do, after the same step."""
+    asked = workers.from_all_workers([bool(interrupts.received)], strategy)
+    if asked.any() and not interrupts.received:
+        interrupts.received = "another worker's signal"
+    return bool(interrupts.received)
+
+
 def _steps_to_event(step, settings):
     """How many steps one call may take: not beyond a row, an evaluation or the end."""
     ends = [step + settings.steps_per_call, settings.train_steps]
@@ -181,25 +202,31 @@ def _steps_to_event(step, settings):
 
 def _train_function(state, strategy, jit_compile):
     model, average = state.model, state.average
+    jit_compile = jit_compile and not strategies.is_tpu(strategy)
     if jit_compile and strategy.num_replicas_in_sync > 1:
         raise ValueError(
             "Keras cannot compile a step of several replicas by XLA; leave out "
             f"--xla_compile. Received: {strategy.num_replicas_in_sync} replicas"
         )
-    one_step = tf.function(model.train_step, jit_compile=jit_compile, autograph=False)
+
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def one_step(batch):
+        logs = model.train_step(batch)
+        if average is not None:
+            average.update()
+        return logs["loss"], logs["grad_norm"]
 
     @tf.function
     def train(batches, count, first):
         """`count` steps; returns the first step with a non-finite number, or 0."""
         bad = tf.constant(0)
         for i in tf.range(count):
-            logs = strategy.run(one_step, args=(next(batches),))
-            if average is not None:
-                average.update()
-            # These are running means: once not finite, they stay so.
-            loss = tf.stack([*strategy.experimental_local_results(logs["loss"])])
-            norm = tf.stack([*strategy.experimental_local_results(logs["grad_norm"])])
-            finite = tf.reduce_all(tf.math.is_finite(loss + norm))
+            loss, norm = strategy.run(one_step, args=(next(batches),))
+            # Running means of sums over all replicas: the same everywhere, and once
+            # not finite, they stay so.
+            loss = strategy.experimental_local_results(loss)[0]
+            norm = strategy.experimental_local_results(norm)[0]
+            finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
             bad = tf.where((bad == 0) & ~finite, first + i + 1, bad)
         return bad
 

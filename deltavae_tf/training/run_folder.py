@@ -23,6 +23,7 @@ from absl import logging
 from deltavae_tf.training import checkpoints
 
 _LOCK = ".lock"
+_MAX_IDENTITY = 1 << 20
 _DISTRIBUTIONS = (
     "deltavae-tf",
     "numpy",
@@ -40,15 +41,18 @@ class RunFolder:
     Args:
       path: str, a local folder; it need not exist.
       report: callable, receives what `claim` found, one line at a time.
+      writes: bool. Of many workers on one run only the chief writes; for the others
+        `claim` only looks, and neither locks nor makes anything.
     """
 
-    def __init__(self, path, report=logging.info):
+    def __init__(self, path, report=logging.info, writes=True):
         if "://" in path:
             raise ValueError(
                 "A run folder is on a local disk; copy it afterwards. "
                 f"Received: {path!r}"
             )
         self.path = os.path.abspath(os.path.expanduser(path))
+        self.writes = writes
         self._report = report
         self._lock = None
         self.flags = os.path.join(self.path, "flags.txt")
@@ -77,7 +81,9 @@ class RunFolder:
         """
         # As JSON has it: what is compared is what will be read back.
         hparams = json.loads(json.dumps(hparams, allow_nan=False))
-        self._check(experiment_name, hparams, may_change)
+        resumed = self._check(experiment_name, hparams, may_change)
+        if not self.writes:
+            return resumed
         os.makedirs(self.path, exist_ok=True)
         self._acquire()
         try:
@@ -185,7 +191,13 @@ class RunFolder:
         bad = [k for k, v in row.items() if type(v) is float and not math.isfinite(v)]
         for key in bad:
             row[key] = str(row[key])
-        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        if self.writes:
+            self._append(json.dumps(row, allow_nan=False).encode() + b"\n", row["step"])
+        if bad:
+            values = ", ".join(f"{key}={row[key]}" for key in bad)
+            raise FloatingPointError(f"Not finite at step {row['step']}: {values}")
+
+    def _append(self, line, step):
         # Unbuffered: a buffer would write its rest again when the file is closed.
         with open(self.metrics, "ab", buffering=0) as file:
             end = file.tell()
@@ -198,12 +210,9 @@ class RunFolder:
                     file.truncate(end)
                 raise OSError(
                     error.errno,
-                    f"No metrics written at step {row['step']} ({error.strerror})",
+                    f"No metrics written at step {step} ({error.strerror})",
                     self.metrics,
                 ) from error
-        if bad:
-            values = ", ".join(f"{key}={row[key]}" for key in bad)
-            raise FloatingPointError(f"Not finite at step {row['step']}: {values}")
 
     def truncate_metrics(self, step):
         """Drops the rows after `step`, and rows that are no JSON; returns how many.
@@ -211,7 +220,7 @@ class RunFolder:
         To be called on resume, whether or not a checkpoint was found (`step=0`): the
         rows of the steps that are about to be repeated would stand twice.
         """
-        if not os.path.exists(self.metrics):
+        if not self.writes or not os.path.exists(self.metrics):
             return 0
         with open(self.metrics, "rb") as file:
             lines = file.read().splitlines(keepends=True)
@@ -232,14 +241,21 @@ def read_identity(path):
     file_name = os.path.join(os.path.expanduser(path), "hparams.json")
     try:
         with open(file_name, encoding="utf-8") as file:
-            identity = json.load(file)
-        return identity["experiment"], dict(identity["hparams"])
+            text = file.read(_MAX_IDENTITY + 1)
+        if len(text) > _MAX_IDENTITY:
+            raise ValueError(f"longer than {_MAX_IDENTITY:,} characters")
+        identity = json.loads(text)
+        experiment, hparams = identity["experiment"], identity["hparams"]
+        if not (isinstance(experiment, str) and isinstance(hparams, dict)):
+            raise ValueError("'experiment' must be text and 'hparams' an object")
+        return experiment, hparams
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path} is not a run folder: no hparams.json"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file_name} is damaged: {error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{file_name} is damaged: {reason}") from error
 
 
 def read_metrics(path):
@@ -290,7 +306,7 @@ def _parse(line):
     """The row in one line of bytes, or None if it is not a whole row."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     whole = isinstance(row, dict) and type(row.get("step")) is int
     return row if whole and line.endswith(b"\n") else None

@@ -1,28 +1,40 @@
-"""Where training runs. The only file that names TPUStrategy."""
+"""Where training runs: one device, several, several machines, TPU cores.
+
+The only file that names strategies; `make` chooses one. Whatever it is, a batch stays
+the global one: each replica takes its part, and the numbers are those of one device.
+"""
+
+import os
 
 import tensorflow as tf
 
+from deltavae_tf.training import workers
 
-def make(use_tpu=False, tpu_name="", num_gpus=1):
-    """The `tf.distribute` strategy for this machine.
+
+def make(use_tpu=False, tpu_name="", tpu_cores=None, num_gpus=1):
+    """The `tf.distribute` strategy for this machine and command line.
+
+    With `TF_CONFIG` in the environment this process is one of several workers, which
+    train together (`MultiWorkerMirroredStrategy`); call it before TensorFlow has done
+    anything else, on every worker.
 
     Args:
-      use_tpu: bool, TPUStrategy over all cores.
+      use_tpu: bool, TPUStrategy.
       tpu_name: str, a Cloud TPU's name; "" or "local" for this VM's own.
+      tpu_cores: int or None, replicas on the TPU; None takes every core.
       num_gpus: int, replicas of MirroredStrategy; on a machine without GPUs, logical
         CPUs. 1 (or 0) is the default strategy.
 
     Returns:
       `tf.distribute.Strategy`.
+
+    Raises:
+      ValueError: the devices asked for are not there, or `TF_CONFIG` makes no sense.
     """
     if use_tpu:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
-            tpu=tpu_name or "local"
-        )
-        if tpu_name not in ("", "local"):
-            tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
-        return tf.distribute.TPUStrategy(resolver)
+        return _tpu(tpu_name, tpu_cores)
+    if os.environ.get("TF_CONFIG", "").strip():
+        return _multi_worker(num_gpus)
     if num_gpus <= 1:
         return tf.distribute.get_strategy()
     # Physical ones: to ask for logical devices starts TensorFlow with one CPU.
@@ -34,6 +46,49 @@ def make(use_tpu=False, tpu_name="", num_gpus=1):
             )
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(num_gpus)])
     return tf.distribute.MirroredStrategy(_logical_cpus(num_gpus))
+
+
+def _tpu(name, cores):
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+            tpu=name or "local"
+        )
+        if name not in ("", "local"):
+            tf.config.experimental_connect_to_cluster(resolver)
+        topology = tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"No TPU answers to the name {name or 'local'!r}; docs/tpu.md says what "
+            f"has to be installed and set. Received: {reason[:300]}"
+        ) from error
+    available = topology.num_tasks * topology.num_tpus_per_task
+    if cores is None or cores == available:
+        return tf.distribute.TPUStrategy(resolver)
+    if cores > available:
+        raise ValueError(
+            f"The TPU {name or 'local'!r} has {available} cores. "
+            f"Received: tpu_num_shards={cores}"
+        )
+    assignment = tf.tpu.experimental.DeviceAssignment.build(
+        topology, num_replicas=cores
+    )
+    return tf.distribute.TPUStrategy(
+        resolver, experimental_device_assignment=assignment
+    )
+
+
+def _multi_worker(num_gpus):
+    """MultiWorkerMirroredStrategy over the workers of TF_CONFIG."""
+    workers.check_tf_config(os.environ["TF_CONFIG"])
+    gpus = tf.config.list_physical_devices("GPU")
+    if num_gpus > 1 and len(gpus) != num_gpus:
+        raise ValueError(
+            "With TF_CONFIG every worker uses all of its GPUs: choose them by "
+            "CUDA_VISIBLE_DEVICES, or start more workers. "
+            f"Received: worker_gpu={num_gpus}, this worker has {len(gpus)}"
+        )
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _logical_cpus(count):
@@ -60,8 +115,94 @@ def make_deterministic():
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 
+def is_tpu(strategy):
+    """Whether it is a TPUStrategy: what its replicas run is compiled by XLA anyway."""
+    return isinstance(strategy, tf.distribute.TPUStrategy)
+
+
 def distribute(dataset, strategy):
-    """The data set as the strategy's replicas take it; batches stay global."""
-    if strategy.num_replicas_in_sync == 1:
+    """The data set as the strategy's replicas take it.
+
+    Args:
+      dataset: `tf.data.Dataset` of global batches, dicts of static shapes: the same on
+        every worker.
+      strategy: `tf.distribute.Strategy`.
+
+    Returns:
+      Iterable; of R replicas, replica r receives the r-th part of each batch.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1 and not is_tpu(strategy):
         return dataset
-    return strategy.experimental_distribute_dataset(dataset)
+    sizes = {t.shape[0] for t in tf.nest.flatten(dataset.element_spec)}
+    size = sizes.pop()
+    if sizes or size is None or size % replicas:
+        raise ValueError(
+            "Global batches must divide evenly among the replicas. "
+            f"Received: batch_size={size}, {replicas} replicas"
+        )
+
+    def pipeline(context):
+        """This worker's part of each batch, in pieces for its replicas."""
+        part = size // context.num_input_pipelines
+        first = part * context.input_pipeline_id
+
+        def split(batch):
+            pieces = tf.nest.map_structure(
+                lambda x: tf.reshape(
+                    x[first : first + part], [-1, size // replicas, *x.shape[1:]]
+                ),
+                batch,
+            )
+            return tf.data.Dataset.from_tensor_slices(pieces)
+
+        count = int(dataset.cardinality())
+        here = part * replicas // size
+        pieces = dataset.flat_map(split)
+        if count != tf.data.UNKNOWN_CARDINALITY:  # flat_map forgets it.
+            count = count * here if count >= 0 else count
+            pieces = pieces.apply(tf.data.experimental.assert_cardinality(count))
+        return pieces.prefetch(2 * here)
+
+    return strategy.distribute_datasets_from_function(pipeline)
+
+
+def over_replicas(function, strategy):
+    """A function of a data set that runs `function` on every replica's part.
+
+    Args:
+      function: batch -> dict of tensors `[B, ...]`.
+      strategy: `tf.distribute.Strategy`.
+
+    Returns:
+      Callable: data set of global batches -> iterator of dicts of NumPy arrays, whole
+      batches again, in order and on every worker.
+    """
+
+    @tf.function(autograph=False)
+    def on_batch(batch):
+        parts = strategy.run(function, args=(batch,))
+        if strategy.num_replicas_in_sync == 1:
+            return parts
+        return tf.nest.map_structure(lambda x: strategy.gather(x, axis=0), parts)
+
+    def run(dataset):
+        for batch in distribute(dataset, strategy):
+            yield {name: x.numpy() for name, x in on_batch(batch).items()}
+
+    return run
+
+
+def on_one_replica(function, strategy):
+    """A callable that gives `function()`, computed where the model's weights are.
+
+    On a TPU every core computes it, compiled; elsewhere it is called as it is.
+
+    Args:
+      function: callable without arguments, returns a tensor.
+      strategy: `tf.distribute.Strategy`.
+    """
+    if not is_tpu(strategy):
+        return function
+    compiled = tf.function(lambda: strategy.run(function), autograph=False)
+    return lambda: strategy.experimental_local_results(compiled())[0]

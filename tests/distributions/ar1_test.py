@@ -228,6 +228,22 @@ class AR1Test(parameterized.TestCase):
         at_optimum = prior.kl_from_normal(np.zeros([n, 2]), prior.optimal_scale())
         np.testing.assert_allclose(at_optimum, rate, rtol=1e-6, atol=1e-6)
 
+    def test_kl_of_channels_is_that_of_each_channel_alone(self):
+        rng = np.random.default_rng(0)
+        loc = rng.normal(size=(5, 4, 3))
+        scale = rng.uniform(0.2, 2, (5, 4, 3))
+        alpha = [0.0, 0.5, 0.95]
+        found = np.asarray(AR1(alpha, 4).kl_of_channels(loc, scale))
+        self.assertEqual(found.shape, (5, 3))
+        steps = np.arange(4)
+        for i, k in np.ndindex(5, 3):  # Against a dense Gaussian.
+            prior = alpha[k] ** np.abs(steps[:, None] - steps[None, :])
+            inverse = np.linalg.inv(prior)
+            m, s2 = loc[i, :, k], scale[i, :, k] ** 2
+            kl = np.trace(inverse * s2) + m @ inverse @ m - 4
+            kl += np.linalg.slogdet(prior)[1] - np.log(s2).sum()
+            np.testing.assert_allclose(found[i, k], 0.5 * kl, rtol=1e-4)
+
     def test_alpha_zero_is_the_standard_normal(self):
         prior = AR1(np.zeros(3), 4)
         standard = tfd.Independent(tfd.Normal(tf.zeros([4, 3]), 1.0), 2)

@@ -102,7 +102,7 @@ def test_every_set(name):
 @pytest.mark.parametrize("name", ["digits", "documents", "lm1b_small", "lm1b"])
 def test_twins_differ_in_one_field(name):
     first = registry.hparams(name).to_dict()
-    for twin, key in [("standard_normal", "prior"), ("no_latents", "use_latents")]:
+    for twin, key in [("standard_normal", "method"), ("no_latents", "method")]:
         other = registry.hparams(f"{name}_{twin}").to_dict()
         assert [k for k in first if first[k] != other[k]] == [key]
 
@@ -135,13 +135,13 @@ def test_every_field_is_described():
 def test_overrides():
     h = registry.hparams(
         "digits",
-        " latent_channels=4, dropout=1e-1 ,use_latents=False,prior=ar1,clip_norm=2",
+        " latent_channels=4, dropout=1e-1 ,method=vae,clip_norm=2",
     )
-    assert (h.latent_channels, h.dropout, h.use_latents) == (4, 0.1, False)
+    assert (h.latent_channels, h.dropout, h.method) == (4, 0.1, "vae")
     assert type(h.clip_norm) is float
     assert registry.hparams("digits_tiny", "eval_steps=none").eval_steps is None
     assert registry.hparams("digits_tiny", "eval_steps=3").eval_steps == 3
-    assert registry.hparams("digits", "use_latents=0").use_latents is False
+    assert registry.hparams("digits", "method=autoregressive").use_latents is False
     assert registry.hparams("digits", "") == registry.hparams("digits")
 
 
@@ -155,7 +155,11 @@ def test_overrides():
         ("zzzz=8", "Unknown hyper-parameter 'zzzz'. --registry_help lists them"),
         ("batch_size=1.5", "'batch_size' must be int. Received: '1.5'"),
         ("dropout=high", "'dropout' must be float. Received: 'high'"),
-        ("use_latents=maybe", "'use_latents' must be true or false"),
+        ("method=beta_vea", "did you mean 'beta_vae'?"),
+        ("beta=2", "'beta' is read by method=beta_vae only. Received: beta=2.0 with"),
+        ("method=geco", "method=geco needs 'geco_distortion_bpd'"),
+        ("method=vae,target_rate_bits=9", "with method=vae"),
+        ("free_bits=-1,method=free_bits", "'free_bits' must be >= 0"),
         ("eval_steps=x", "'eval_steps' must be int or none"),
         ("batch_size=none", "'batch_size' must be int"),
         ("batch_size=8,batch_size=9", "'batch_size' is given twice"),
@@ -208,11 +212,12 @@ def test_what_a_resumed_run_may_change():
       dropout batch_size learning_rate_schedule learning_rate
       learning_rate_floor learning_rate_scale warmup_steps decay_steps adam_beta_1
       adam_beta_2 adam_epsilon clip_norm ema_decay dtype
+      beta free_bits anneal_steps geco_distortion_bpd geco_speed trained_part
     """.split()
     every = h.to_dict()
     rest = {k: v for k, v in every.items() if k not in (*training, *free)}
     assert h.architecture() == rest
-    assert {"decoder_width", "alpha_max", "prior", "problem"} < set(rest)
+    assert {"decoder_width", "alpha_max", "method", "problem"} < set(rest)
 
 
 def test_frozen():

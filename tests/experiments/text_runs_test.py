@@ -23,6 +23,7 @@ from experiments import (
     text_build,
     text_runs,
 )
+from tests.data import text_fakes
 
 FLAGS = sample_text.FLAGS
 
@@ -114,7 +115,7 @@ def test_the_vocabulary_is_reused_and_belongs_to_the_run(trained, tmp, monkeypat
     run_in(path, tmp)
     kept = (path / "vocabulary.model").read_bytes()
     monkeypatch.undo()
-    other = text_build.vocabulary.build(["abc"] * 99, 262, progress=False)
+    other = text_fakes.small_vocabulary()
     try:
         other.save(str(path / "vocabulary.model"))
         with pytest.raises(errors.DataError, match="of another run"):
@@ -303,7 +304,7 @@ def test_saved_model_of_strings_in_a_process_without_this_code(trained):
 
 
 def test_a_vocabulary_of_another_model_is_not_exported(trained, tmp):
-    other = text_build.vocabulary.build(["abc"] * 99, 262, progress=False)
+    other = text_fakes.small_vocabulary()
     with pytest.raises(ValueError, match="vocabulary of another model.*512 ids"):
         text_export.write_saved_model(trained[1].model, other, str(tmp / "no"))
     assert not (tmp / "no").exists()

@@ -250,7 +250,7 @@ def test_auxiliary_prior_sees_only_the_past():
 
 
 def test_baseline_without_latents():
-    model, batch = make("use_latents=false"), batch_of(4)
+    model, batch = make("method=autoregressive"), batch_of(4)
     terms = model(batch)
     assert float(tf.reduce_sum(terms["rate"])) == 0.0 == model.committed_rate()
     model.train_step(batch)

@@ -15,7 +15,7 @@ STEPS = 12
 
 
 # The decoder alone, where it is the loop that is tested: its graph is built quickly.
-SMALL = "use_latents=false,decoder_layers=1"
+SMALL = "method=autoregressive,decoder_layers=1"
 
 
 def start(path, overrides=SMALL, **kwargs):

@@ -1,0 +1,35 @@
+"""The posteriors of a data set: what probes, collapse measures and t-SNE look at."""
+
+import numpy as np
+from keras import ops
+
+from deltavae_tf import backend
+
+
+def moments(model, batches):
+    """q(z | x) of every example.
+
+    Args:
+      model: `DeltaVAE` with an encoder.
+      batches: iterable of image batches; examples with mask 0 are left out.
+
+    Returns:
+      dict of arrays in the order of the data: `loc`, `scale` float32 `[N, n, d]`;
+      `label`, `index` int32 `[N]`.
+    """
+
+    def encode(x):
+        q = model.encode(x).distribution
+        return q.loc, q.scale
+
+    encode = backend.graph(encode)
+    parts = []
+    for batch in batches:
+        real = ops.convert_to_numpy(batch["mask"]) > 0
+        loc, scale = encode(batch["image"])
+        part = {"loc": loc, "scale": scale}
+        part.update({k: batch[k] for k in ("label", "index")})
+        parts.append({k: ops.convert_to_numpy(v)[real] for k, v in part.items()})
+    if not parts:
+        raise ValueError("The evaluation data is empty.")
+    return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}

@@ -1,0 +1,70 @@
+"""The independent delta-VAE's posterior, around any encoder."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from deltavae_tf.distributions import delta_normal
+
+
+@keras.saving.register_keras_serializable(package="deltavae_tf")
+class IndependentDeltaEncoder(keras.layers.Layer):
+    """Makes an encoder keep its distance from N(0, 1) in every latent.
+
+    The wrapped encoder's loc and log scale become the two free parameters of a
+    `DeltaNormal`: whatever the encoder says, KL(q || N(0, I)) >= n * d * `rate`. To be
+    used with an N(0, I) prior, `AR1` with alpha = 0.
+
+    Args:
+      encoder: layer, x -> (loc, scale), each `[B, n, d]`, scale > 0.
+      rate: float > 0, delta per latent, nats.
+      **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
+
+    Call arguments:
+      x: what the encoder takes; further arguments are passed on.
+
+    Returns:
+      loc, scale: float32 `[B, n, d]`.
+
+    Reference: delta-VAE, appendix D.
+    """
+
+    def __init__(self, encoder, rate, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.encoder = encoder
+        self.rate = rate
+        delta_normal.scale_interval(rate)  # Its error, now.
+
+    def build(self, x_shape):
+        if not self.encoder.built:
+            self.encoder.build(x_shape)
+
+    def call(self, x, **kwargs):
+        loc, scale = self.encoder(x, **kwargs)
+        log_scale = ops.log(ops.cast(scale, "float32"))
+        q = delta_normal.DeltaNormal(loc, log_scale, self.rate)
+        return q.loc, q.scale
+
+    def compute_output_shape(self, x_shape):
+        return self.encoder.compute_output_shape(x_shape)
+
+    def committed_rate(self, event_shape):
+        """delta of all latents: a float, nats.
+
+        Args:
+          event_shape: (n, d).
+        """
+        return self.rate * float(np.prod(event_shape))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "rate": self.rate,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        encoder = keras.saving.deserialize_keras_object(config["encoder"])
+        return cls(**{**config, "encoder": encoder})

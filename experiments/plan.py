@@ -1,0 +1,144 @@
+r"""What an hparams set will cost on a machine, before anybody pays for one.
+
+  python -m experiments.plan --hparams_set=cifar10_best --tpu_num_shards=8
+  python -m experiments.plan --hparams_set=imagenet32_best --tpu_num_shards=128 \
+      --hparams=dtype=mixed_bfloat16 --peak_tflops=400 --memory_gbs=3000
+
+Prints parameters, operations and bytes of a training step, the memory that one core
+needs, and bounds on the time of a step, for accelerators whose published peak rates are
+known or for --peak_tflops and --memory_gbs. The batch is divided among
+--tpu_num_shards cores (or GPUs). Everything is counted from the step's graph; nothing
+is run, and no accelerator is needed.
+"""
+
+import json
+
+import tensorflow as tf
+
+from experiments import build, costs, flags, runs
+
+FLAGS = flags.FLAGS
+_PEAK = flags.flags.DEFINE_float(
+    "peak_tflops", None, "Operations a second of one core, 1e12; with --memory_gbs."
+)
+_MEMORY = flags.flags.DEFINE_float(
+    "memory_gbs", None, "Memory bandwidth of one core, 1e9 bytes a second."
+)
+_JSON = flags.flags.DEFINE_bool("as_json", False, "Print one JSON object instead.")
+
+# One core each: bfloat16 operations a second, bytes of memory a second, bytes of
+# memory. Google's documentation of Cloud TPU; the H100's are rates that large products
+# reach, its published peaks are 989 TFLOP/s and 3.35 TB/s.
+RATES = {
+    "TPU v2 core": (23e12, 300e9, 8e9),
+    "TPU v3 core": (61.5e12, 450e9, 16e9),
+    "TPU v4 chip": (275e12, 1200e9, 32e9),
+    "TPU v5e chip": (197e12, 819e9, 16e9),
+    "H100": (400e12, 3000e9, 80e9),
+}
+
+
+def count(hparams, num_cores):
+    """The costs of a step of an image set on one of `num_cores` cores."""
+    if hparams.batch_size % num_cores:
+        raise ValueError(
+            "--tpu_num_shards must divide the batch. "
+            f"Received: batch_size={hparams.batch_size}, {num_cores} cores"
+        )
+    problem = build.problem(hparams.problem)
+    model = build.image_model(hparams, problem.image_shape, problem.num_levels)
+    size = hparams.batch_size // num_cores
+    batch = {
+        "image": tf.TensorSpec((size, *problem.image_shape), tf.uint8),
+        "index": tf.TensorSpec([size], tf.int32),
+        "mask": tf.TensorSpec([size], tf.float32),
+    }
+    return costs.of_step(model, batch, has_average=hparams.ema_decay > 0)
+
+
+def report(found, rates):
+    """The numbers of a plan: dict of what is printed.
+
+    Args:
+      found: `costs.Costs`.
+      rates: dict from a name to (operations/s, bytes/s, bytes of memory or None).
+    """
+    times = {}
+    for name, (flops, bandwidth, memory) in rates.items():
+        needed = found.state_bytes + found.activation_bytes
+        times[name] = {
+            "ms_fused": 1e3 * found.seconds(flops, bandwidth),
+            "ms_unfused": 1e3 * found.seconds(flops, bandwidth, fused=False),
+            "fits": None if memory is None else needed < memory,
+        }
+    return {
+        "parameters": found.parameters,
+        "matrix_operations": found.flops(matrix=True),
+        "other_operations": found.flops(matrix=False),
+        "matrix_bytes": found.bytes(matrix=True),
+        "other_bytes": found.bytes(matrix=False),
+        "update_bytes": found.update_bytes,
+        "state_bytes": found.state_bytes,
+        "activation_bytes": found.activation_bytes,
+        "step": times,
+    }
+
+
+def text(name, hparams, num_cores, plan):
+    """The plan for the terminal."""
+    size = hparams.batch_size // num_cores
+    state, activations = plan["state_bytes"], plan["activation_bytes"]
+    lines = [
+        f"{name} ({hparams.dtype}): {plan['parameters']:,} parameters",
+        f"A step on one of {num_cores} cores, {size} of {hparams.batch_size} examples:",
+        f"  operations   {plan['matrix_operations'] / 1e9:,.1f} GFLOP in products and "
+        f"convolutions, {plan['other_operations'] / 1e9:,.1f} elsewhere",
+        f"  bytes        {plan['matrix_bytes'] / 1e9:,.2f} GB for these, "
+        f"{plan['update_bytes'] / 1e9:,.2f} GB for the update of the weights, "
+        f"{plan['other_bytes'] / 1e9:,.2f} GB elsewhere if nothing is fused",
+        f"  memory       {(state + activations) / 1e9:,.2f} GB: "
+        f"{state / 1e9:,.2f} of weights, gradients, moments and average, "
+        f"{activations / 1e9:,.2f} of activations",
+        f"  all-reduce   {4 * plan['parameters'] / 1e9:,.2f} GB of gradients",
+        "",
+    ]
+    rows = [
+        {
+            "at peak rates": device,
+            "ms, all fused": times["ms_fused"],
+            "ms, nothing fused": times["ms_unfused"],
+            "fits": {None: "?", True: "yes", False: "no"}[times["fits"]],
+        }
+        for device, times in plan["step"].items()
+    ]
+    lines.append(runs.table(rows))
+    lines.append(
+        "\nLower bounds: no device reaches its peak rates, and neither the all-reduce "
+        "nor the data pipeline is in them."
+    )
+    return "\n".join(lines)
+
+
+def main(_):
+    """Counts and prints."""
+    if (_PEAK.value is None) != (_MEMORY.value is None):
+        raise ValueError("--peak_tflops and --memory_gbs go together: give both")
+    rates = RATES
+    if _PEAK.value is not None:
+        if not (_PEAK.value > 0 and _MEMORY.value > 0):
+            raise ValueError(
+                "--peak_tflops and --memory_gbs must be above 0. "
+                f"Received: {_PEAK.value} and {_MEMORY.value}"
+            )
+        rates = {"given rates": (_PEAK.value * 1e12, _MEMORY.value * 1e9, None)}
+    hparams = flags.hparams()
+    found = count(hparams, FLAGS.tpu_num_shards)
+    plan = report(found, rates)
+    if _JSON.value:
+        print(json.dumps(plan, indent=1))
+    else:
+        print(text(FLAGS.hparams_set, hparams, FLAGS.tpu_num_shards, plan))
+
+
+if __name__ == "__main__":
+    flags.run(main)

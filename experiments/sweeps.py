@@ -1,0 +1,186 @@
+"""Lists of settings that are trained side by side, named after what they show.
+
+    sweep("figure4").runs(seeds=[0])
+
+A setting is an hparams set and changes to it. Those of the paper carry its table or
+figure; ranges that we chose say "Ours".
+"""
+
+import dataclasses
+import difflib
+
+from experiments import hparams as registry
+
+_SWEEPS = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One point of a sweep: a name, an hparams set and changes to it."""
+
+    name: str
+    hparams_set: str
+    overrides: str = ""
+
+    def hparams(self, changes=""):
+        """The hyper-parameters, with `changes` such as "train_steps=10" on top."""
+        chosen = registry.hparams(self.hparams_set, self.overrides)
+        return dataclasses.replace(chosen, **registry.parse(type(chosen), changes))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Settings of one data set; `meaning` is a line for people."""
+
+    name: str
+    meaning: str
+    settings: tuple
+
+    def runs(self, seeds):
+        """[(name of the run, `Setting`, seed)], all settings of a seed together."""
+        return [
+            (f"{setting.name}-seed{seed}", setting, seed)
+            for seed in seeds
+            for setting in self.settings
+        ]
+
+
+def sweep(name):
+    """The sweep of a name; a ValueError that lists the near ones if there is none."""
+    if name not in _SWEEPS:
+        near = difflib.get_close_matches(str(name), _SWEEPS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ValueError(
+            f"Unknown sweep {name!r}{hint} Known: {', '.join(sorted(_SWEEPS))}"
+        )
+    return _SWEEPS[name]
+
+
+def describe():
+    """What --list prints: every sweep and its settings."""
+    lines = []
+    for found in _SWEEPS.values():
+        lines.append(f"{found.name}: {found.meaning}")
+        for s in found.settings:
+            lines.append(f"  {s.name:<28} {s.hparams_set} {s.overrides}")
+    return "\n".join(lines)
+
+
+def _register(name, meaning, *settings):
+    names = [setting.name for setting in settings]
+    if len(set(names)) != len(names):
+        raise ValueError(f"Sweep {name!r} names a setting twice: {names}")
+    _SWEEPS[name] = Sweep(name, meaning, settings)
+
+
+def _points(base, field, values, prefix, **fixed):
+    """A setting for each value of one field."""
+    return [
+        Setting(
+            f"{prefix}_{value:g}",
+            base,
+            ",".join(f"{k}={v}" for k, v in {**fixed, field: value}.items()),
+        )
+        for value in values
+    ]
+
+
+# Figures 4 and 6. alpha_max is Table 4's; the others' ranges are ours, for E.1's "rates
+# between 25-100 bits per image". (An N(0, I) prior wants no more than that; what an
+# AR(1) prior costs beyond it the auxiliary prior takes back.)
+_ABLATION = "cifar10_ablation"
+_register(
+    "figure4",
+    "Figures 4 and 6: rate and distortion of delta-VAEs and of what they beat",
+    *_points(
+        _ABLATION, "alpha_max", (0.68, 0.8, 0.88, 0.95, 0.97, 0.99), "delta_vae_alpha"
+    ),
+    *_points(
+        _ABLATION, "beta", (0.1, 0.2, 0.4, 0.6, 0.8, 0.9), "beta", method="beta_vae"
+    ),
+    *_points(
+        _ABLATION, "free_bits", (25, 50, 75, 100), "free_bits", method="free_bits"
+    ),
+    *_points(
+        _ABLATION,
+        "free_bits",
+        (25, 50, 75, 100),
+        "free_bits_per_channel",
+        method="free_bits_per_channel",
+    ),
+    *_points(
+        _ABLATION,
+        "anneal_steps",
+        (10_000, 50_000, 100_000, 200_000),
+        "annealing",
+        method="kl_annealing",
+    ),
+    Setting("autoregressive", _ABLATION, "method=autoregressive"),
+)
+_register(
+    "collapse",
+    "Section 4.3: both encoders without a committed rate, and with one",
+    *[
+        Setting(f"{name}_{encoder}", _ABLATION, f"encoder={encoder},method={method}")
+        for method, name in (("vae", "vae"), ("delta_vae", "delta_vae"))
+        for encoder in ("anti_causal", "non_causal")
+    ],
+)
+_register(
+    "table3",
+    "Table 3: independent and temporal delta-VAE at .08 bits/dim",
+    Setting("independent", "table3_independent"),
+    Setting("temporal", "table3_temporal"),
+)
+_register(
+    "table6",
+    "Table 6: anti-causal and non-causal encoders at four sizes",
+    *[
+        Setting(f"{size}_{encoder}", f"table6_{size}{suffix}")
+        for size in ("l6", "l8_low", "l8_high", "large")
+        for encoder, suffix in (("anti_causal", ""), ("non_causal", "_non_causal"))
+    ],
+)
+
+# Ours, for two CPU cores: committed rates in bits per image instead of alphas.
+_DIGITS = "digits_sweep"
+_register(
+    "digits",
+    "sections 2 and 4.3 and appendix D on digits: what collapses, what does not. Ours",
+    Setting("vae", _DIGITS, "method=vae"),
+    Setting("vae_non_causal", _DIGITS, "method=vae,encoder=non_causal"),
+    Setting("delta_vae_20", _DIGITS, "target_rate_bits=20"),
+    Setting(
+        "delta_vae_20_non_causal", _DIGITS, "target_rate_bits=20,encoder=non_causal"
+    ),
+    Setting(
+        "independent_20", _DIGITS, "method=independent_delta_vae,target_rate_bits=20"
+    ),
+    Setting("beta_0.1", _DIGITS, "method=beta_vae,beta=0.1"),
+    Setting("free_bits_15", _DIGITS, "method=free_bits,free_bits=15"),
+)
+_register(
+    "digits_more",
+    "further points of the same, of one seed. Ours",
+    Setting("delta_vae_10", _DIGITS, "target_rate_bits=10"),
+    Setting("beta_0.3", _DIGITS, "method=beta_vae,beta=0.3"),
+    Setting(
+        "free_bits_per_channel_15",
+        _DIGITS,
+        "method=free_bits_per_channel,free_bits=15",
+    ),
+    Setting("annealing_200", _DIGITS, "method=kl_annealing,anneal_steps=200"),
+    Setting("geco_1.8", _DIGITS, "method=geco,geco_distortion_bpd=1.8"),
+    Setting("autoregressive", _DIGITS, "method=autoregressive"),
+)
+_SMALL = "cifar10_small"
+_SHORT = "train_steps=300,decay_steps=300,warmup_steps=50,ema_decay=0.98,eval_every=300"
+_register(
+    "cifar10_small",
+    "a few points of real CIFAR-10, 300 steps each on a laptop. Ours",
+    Setting("delta_vae", _SMALL, _SHORT),
+    Setting("delta_vae_non_causal", _SMALL, f"{_SHORT},encoder=non_causal"),
+    Setting("vae", _SMALL, f"{_SHORT},method=vae"),
+    Setting("vae_non_causal", _SMALL, f"{_SHORT},method=vae,encoder=non_causal"),
+    Setting("beta_0.1", _SMALL, f"{_SHORT},method=beta_vae,beta=0.1"),
+)

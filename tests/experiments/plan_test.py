@@ -1,0 +1,149 @@
+"""A plan's numbers against counts by hand from the paper's blueprint."""
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from experiments import build, costs, hparams, plan
+
+ROOT = pathlib.Path(__file__).parents[2]
+BATCH = 2
+SET = dataclasses.replace(
+    hparams.hparams("digits"),
+    encoder_layers=1, decoder_layers=2, encoder_width=8, decoder_width=12,
+    encoder_filter=20, decoder_filter=28, encoder_attention=0, decoder_attention=2,
+    num_heads=4, num_mixtures=2, latent_channels=3, auxiliary_units=5,
+    batch_size=2 * BATCH, dropout=0.1,
+)  # fmt: skip
+
+
+def by_hand(h):
+    """Operations of a step of `h` on `BATCH` digits, from the layers' sizes."""
+    height, width, channels, latents = 8, 8, 1, h.latent_channels
+    forward, without_input_gradient = 0, 0
+
+    def product(positions, inputs, outputs):
+        return 2 * BATCH * positions * inputs * outputs
+
+    def stack(area, w, layers):
+        nonlocal forward, without_input_gradient
+        stems = product(area, 6 * (channels + 1), w)  # 2 x 3 window, a mask channel.
+        stems += product(area, 2 * (channels + 1), w)  # 1 x 2 window.
+        without_input_gradient += stems
+        forward += stems + product(area, w, w)
+        forward += layers * product(area, 6 * w + 2 * w + 2 * w, 2 * w)
+        forward += layers * product(area, w, w)
+
+    stack(height * (width + 1), h.encoder_width, h.encoder_layers)
+    forward += product(height, h.encoder_width, 2 * latents)
+
+    area, w = height * width, h.decoder_width
+    stack(area, w, h.decoder_layers)
+    block = 4 * product(area, w, w) + 2 * product(area, area, w)  # Self-attention.
+    block += product(height, latents, w)  # Rows of z.
+    block += 2 * product(area, w, w) + 2 * product(height, w, w)
+    block += 2 * product(area, height, w)  # Cross-attention.
+    block += 2 * product(area, w, h.decoder_filter)
+    forward += h.decoder_attention * block
+    forward += product(area, w, 3 * h.num_mixtures)  # Weight, mean, scale.
+
+    units = h.auxiliary_units
+    forward += product(height, latents + units, 4 * units)
+    forward += product(height, units, 2 * latents)
+    # Each product has two in the gradient; images need none.
+    return 3 * forward - without_input_gradient
+
+
+@pytest.fixture(scope="module")
+def counted():
+    return plan.count(SET, num_cores=2)
+
+
+def test_operations_are_those_counted_by_hand(counted):
+    # The first step of the LSTM's loop and the last of its gradient may be cut: the
+    # state before the first step needs no gradient. Otherwise to the unit.
+    assert counted.flops(matrix=True) == pytest.approx(by_hand(SET), rel=2e-3)
+
+
+def test_parameters_and_state(counted):
+    problem = build.problem("digits")
+    model = build.image_model(SET, problem.image_shape, problem.num_levels)
+    parameters = sum(np.prod(v.shape) for v in model.trainable_variables)
+    assert counted.parameters == parameters
+    # float32 weights, gradients, two moments and an average; a few counters.
+    assert 20 * parameters <= counted.state_bytes < 20 * parameters + 100
+
+
+def test_activations_of_a_small_network():
+    a, b = tf.Variable(tf.ones([7, 5])), tf.Variable(tf.ones([5, 1]))
+
+    @tf.function
+    def step(x):
+        """One hidden layer: its gradient needs the input and the tanh."""
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.tanh(x @ a) @ b)
+        return tape.gradient(loss, [a, b])
+
+    graph = step.get_concrete_function(tf.TensorSpec([3, 7])).graph
+    assert costs._activation_bytes(graph) == 4 * 3 * 5  # The input is the caller's.
+    flops = [o.flops for o in costs._operations(graph) if o.matrix]
+    # Forward 3x7x5, 3x5x1; backward: to b, to the hidden layer, to a.
+    assert sorted(flops) == sorted([210, 30, 30, 30, 210])
+
+
+def test_a_loop_counts_each_trip():
+    @tf.function
+    def loop(x):
+        body = lambda i, y: (i + 1, tf.matmul(y, y))  # noqa: E731
+        return tf.while_loop(lambda i, y: True, body, (0, x), maximum_iterations=6)[1]
+
+    graph = loop.get_concrete_function(tf.TensorSpec([4, 4])).graph
+    found = [o for o in costs._operations(graph) if o.matrix]
+    assert sum(o.flops * o.times for o in found) == 6 * 2 * 4**3
+
+
+def test_time_is_the_slower_of_arithmetic_and_memory(counted):
+    enough = 1e30
+    memory = (counted.bytes(matrix=True) + counted.update_bytes) / 1e9
+    assert counted.seconds(enough, 1e9) == pytest.approx(memory)
+    arithmetic = counted.flops(matrix=True) / 1e9
+    assert counted.seconds(1e9, enough) == pytest.approx(arithmetic)
+    assert counted.seconds(1e9, 1e9) >= max(memory, arithmetic)
+    assert counted.seconds(1e9, 1e9, fused=False) > counted.seconds(1e9, 1e9)
+
+
+def test_bfloat16_halves_the_activations(counted):
+    half = plan.count(dataclasses.replace(SET, dtype="mixed_bfloat16"), num_cores=2)
+    assert half.flops(matrix=True) == counted.flops(matrix=True)
+    assert 0.4 < half.activation_bytes / counted.activation_bytes < 0.8
+
+
+def test_more_cores_share_the_batch(counted):
+    one = plan.count(SET, num_cores=1)
+    assert one.parameters == counted.parameters
+    assert one.flops(matrix=True) == pytest.approx(
+        2 * counted.flops(matrix=True), rel=1e-2
+    )
+    with pytest.raises(ValueError, match="must divide the batch. Received: .*=4, 3"):
+        plan.count(SET, num_cores=3)
+
+
+def test_the_program(tmp_path):
+    command = [sys.executable, "-m", "experiments.plan", "--hparams_set=digits_tiny"]
+    command += ["--tpu_num_shards=2", "--peak_tflops=400", "--memory_gbs=3000"]
+    run = [
+        subprocess.run(
+            [*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=600
+        )
+        for more in ([], ["--as_json"])
+    ]
+    assert [r.returncode for r in run] == [0, 0], run[0].stderr
+    assert "4 of 8 examples" in run[0].stdout and "7,297 parameters" in run[0].stdout
+    found = json.loads(run[1].stdout)
+    assert found["step"]["given rates"]["ms_fused"] > 0

@@ -1,0 +1,415 @@
+"""Whatever a file or a command line holds: an error of one line, and no harm.
+
+Every loader is fed seeded random damage and hand-made attacks. Each time it must accept
+or raise its own error; nothing may run (each attack would leave a mark), no file may
+appear outside or inside the folder that was read, memory stays within bounds.
+"""
+
+import io
+import json
+import os
+import pathlib
+import random
+import tracemalloc
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+import data
+from data import archives, cifar10, pickles
+from deltavae_tf.training import checkpoints, run_folder
+from experiments import flags, hparams, runs
+from tests.data import fakes
+
+CASES = 60
+VALUES = [
+    None, True, -1, 0, 1e308, float("nan"), 10**18, "", "x" * 5000, "../../etc/passwd",
+    "\0", "é\n", [], {}, [[]], {"__class__": "os.system"}, ["a"] * 1000,
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_harm(tmp_path, monkeypatch):
+    """No mark of an attack, no new file anywhere near, and memory within bounds."""
+    here = tmp_path / "cwd"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    tracemalloc.start()
+    yield
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 << 20, "more than the largest thing read here needs"
+    assert not list(here.iterdir())
+    assert not list(tmp_path.glob("**/mark*"))
+
+
+def listing(folder):
+    return sorted(str(p.relative_to(folder)) for p in pathlib.Path(folder).rglob("*"))
+
+
+def refused(errors, function, *arguments):
+    """Whether it raised one of `errors`, in one line; anything else is a failure."""
+    try:
+        function(*arguments)
+    except errors as error:
+        assert str(error).strip() and "\n" not in str(error), repr(error)
+        return True
+    return False
+
+
+def damaged(content, rng):
+    """Bytes with some of them changed, cut off, doubled or put elsewhere."""
+    content = bytearray(content)
+    for _ in range(rng.randrange(1, 5)):
+        kind, place = rng.randrange(4), rng.randrange(len(content) + 1)
+        if kind == 0 and place < len(content):
+            content[place] = rng.randrange(256)
+        elif kind == 1:
+            content[place : place + rng.randrange(64)] = b""
+        elif kind == 2:
+            content[place:place] = rng.randbytes(rng.randrange(64))
+        elif rng.random() < 0.3:
+            del content[place:]
+    return bytes(content) or b"\0"
+
+
+def mutated(tree, rng):
+    """A JSON tree with one node replaced, dropped or renamed."""
+    tree = json.loads(json.dumps(tree))
+    places = []
+
+    def walk(node):
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, value in items:
+            places.append((node, key))
+            if isinstance(value, dict | list):
+                walk(value)
+
+    walk(tree)
+    node, key = rng.choice(places)
+    kind = rng.randrange(4)
+    if kind == 0 and isinstance(node, dict):
+        node[f"{key}_"] = node.pop(key)
+    elif kind == 1:
+        del node[key]
+    else:
+        node[key] = rng.choice(VALUES)
+    return tree
+
+
+# Archives and record files.
+
+
+def test_record_files(tmp_path):
+    rng = random.Random(0)
+    good = {
+        "test_batch.bin": fakes.records("test_batch").tobytes(),
+        "cifar-10-batches-py/test_batch": fakes.python2_pickle(
+            fakes.records("test_batch")
+        ),
+    }
+    count = 0
+    for case in range(CASES):
+        name = sorted(good)[case % 2]
+        folder = tmp_path / str(case)
+        path = folder / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(damaged(good[name], rng))
+        before = listing(folder)
+        count += refused(data.DataError, cifar10.load, "test", str(folder))
+        assert listing(folder) == before
+    assert CASES / 3 < count < CASES
+
+
+class Gadget:
+    """Leaves a mark when an unrestricted unpickler reads it."""
+
+    def __reduce__(self):
+        return os.system, ("touch mark",)
+
+
+@pytest.mark.parametrize("where", ["value", "key", "inside"])
+def test_pickles_with_gadgets(where):
+    import pickle
+
+    tree = {
+        "value": {b"data": Gadget()},
+        "key": {b"labels": [Gadget()]},
+        "inside": Gadget(),
+    }[where]
+    for protocol in range(6):
+        content = pickle.dumps(tree, protocol)
+        assert refused(data.DataError, pickles.loads, content, "here")
+
+
+def test_archives_that_leave_their_folder_or_explode(tmp_path):
+    outside = str(tmp_path / "mark-absolute")
+    names = ["../mark", "../../mark", outside, "a/../../mark", "mark\0", "/mark"]
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    for name in names:
+        md5 = fakes.write_archive(inside / "x.tar.gz", fakes.tar({name: b"x"}))
+        arguments = (str(inside / "x.tar.gz"), ["a"], 100, 10**6, md5)
+        assert refused(data.DataError, archives.read_members, *arguments)
+    md5 = fakes.write_archive(inside / "x.tar.gz", fakes.tar({"a": bytes(32 << 20)}))
+    tracemalloc.reset_peak()  # The bomb was made here.
+    arguments = (str(inside / "x.tar.gz"), ["a"], 100, 10**6, md5)
+    assert refused(data.DataError, archives.read_members, *arguments)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    assert listing(inside) == ["x.tar.gz"]
+
+
+# Run folders.
+
+HPARAMS = hparams.hparams("digits_tiny")
+IDENTITY = {"experiment": "digits", "hparams": {**HPARAMS.to_dict(), "random_seed": 0}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run folder with a checkpoint that fits no model: nothing need be built."""
+    path = tmp_path / "run"
+    run = run_folder.RunFolder(str(path))
+    run.claim("digits", IDENTITY["hparams"])
+    run.close()
+    manager = checkpoints.CheckpointManager(
+        run.checkpoints, checkpoints.fingerprint(HPARAMS.architecture())
+    )
+    manager.save(5, {"model/00000": np.ones([3, 2], np.float32)})
+    return path
+
+
+def test_hparams_json(folder, monkeypatch):
+    """Of mutated files some are valid sets; those fail where the model is built."""
+
+    def built(*_):
+        raise ValueError("The model would be built now")
+
+    monkeypatch.setattr(runs, "model_of", built)
+    rng = random.Random(1)
+    path = folder / "hparams.json"
+    good = json.dumps(IDENTITY)
+    texts = [json.dumps(mutated(IDENTITY, rng)).encode() for _ in range(CASES)]
+    texts += [damaged(good.encode(), rng) for _ in range(CASES)]
+    texts += [b"", b"null", b"[]", b"{", b"[" * 100_000, b"1" * 10_000, b"\xff\xfe"]
+    texts += [b'{"a":' * 50_000, good.encode() + b" " * (3 << 20)]
+    before = listing(folder)
+    for text in texts:
+        path.write_bytes(text)
+        assert refused((ValueError, FileNotFoundError), runs.load, str(folder)), text
+        assert listing(folder) == before
+
+
+def test_claiming_a_folder_with_a_hostile_hparams_json(folder):
+    rng = random.Random(2)
+    for _ in range(CASES):
+        content = damaged(json.dumps(IDENTITY, indent=1).encode(), rng)
+        (folder / "hparams.json").write_bytes(content)
+        run = run_folder.RunFolder(str(folder))
+        if refused(ValueError, run.claim, "digits", IDENTITY["hparams"]):
+            assert (folder / "hparams.json").read_bytes() == content
+        run.close()
+
+
+def test_metrics(folder):
+    rng = random.Random(3)
+    good = b"".join(b'{"step": %d, "loss": 1.5}\n' % i for i in range(20))
+    for text in [b"[" * 100_000 + b"\n", *(damaged(good, rng) for _ in range(CASES))]:
+        (folder / "metrics.jsonl").write_bytes(text)
+        refused(ValueError, run_folder.read_metrics, str(folder))
+        run = run_folder.RunFolder(str(folder), report=lambda line: None)
+        run.claim("digits", IDENTITY["hparams"])  # Drops what is no row.
+        run.close()
+        for row in run_folder.read_metrics(str(folder)):
+            assert type(row["step"]) is int
+
+
+# Checkpoints.
+
+
+def repacked(members, compression=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def npy_header(shape, dtype):
+    text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}}}"
+    text = text.ljust(118 - 1) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+def test_checkpoints(folder, tmp_path):
+    rng = random.Random(4)
+    path = folder / "checkpoints" / "step-00000005.npz"
+    good = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    header = json.loads(members["metadata.json"])
+    array = members["model/00000.npy"]
+
+    def with_header(value):
+        return repacked({**members, "metadata.json": json.dumps(value)})
+
+    def with_array(content, name="model/00000.npy"):
+        return repacked({"metadata.json": members["metadata.json"], name: content})
+
+    import pickle
+
+    attacks = {
+        "nested header": repacked({**members, "metadata.json": "[" * 100_000}),
+        "pickled array": with_array(npy_header((1,), "|O") + pickle.dumps(Gadget())),
+        "bare pickle": with_array(pickle.dumps(Gadget())),
+        "giant shape": with_array(npy_header((1 << 40, 1 << 20), "<f4")),
+        "giant header": with_array(b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + array),
+        "negative shape": with_array(npy_header((-3, -2), "<f4") + bytes(24)),
+        "parent folder": with_array(array, "../../mark.npy"),
+        "absolute": with_array(array, str(tmp_path / "mark.npy")),
+        "bomb": repacked(
+            {**members, "model/00000.npy": bytes(32 << 20)}, zipfile.ZIP_DEFLATED
+        ),
+    }
+    tracemalloc.reset_peak()  # The bomb was made here.
+    for name, content in attacks.items():
+        path.write_bytes(content)
+        found = refused(checkpoints.CheckpointError, checkpoints.read, str(path))
+        assert found, name
+    assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    count = 0
+    for case in range(2 * CASES):
+        content = with_header(mutated(header, rng)) if case % 2 else damaged(good, rng)
+        path.write_bytes(content)
+        count += refused(checkpoints.CheckpointError, checkpoints.read, str(path))
+    assert count > CASES
+    assert listing(folder / "checkpoints") == ["step-00000005.npz"]
+
+
+# Flags and hyper-parameters.
+
+
+def test_hyper_parameters_as_text():
+    rng = random.Random(5)
+    names = [*HPARAMS.to_dict(), "", "__class__", "x" * 999]
+    values = [
+        "1",
+        "-1",
+        "0.5",
+        "nan",
+        "1e999",
+        "none",
+        "true",
+        "=",
+        ",",
+        "\0",
+        "9" * 99,
+    ]
+    count = 0
+    for _ in range(5 * CASES):
+        parts = [f"{rng.choice(names)}={rng.choice(values)}" for _ in range(2)]
+        text = rng.choice([",", ";", ",,"]).join(parts)
+        count += refused(ValueError, hparams.hparams, "digits_tiny", text)
+    assert count > CASES
+
+
+def test_flags(tmp_path, capsys):
+    rng = random.Random(6)
+    defined = flags.FLAGS.flags_by_module_dict()["experiments.flags"]
+    values = ["", "1", "-1", "x" * 5000, "\0", "é\n", "../..", "9" * 400, "nan", "1e9"]
+    recursive = tmp_path / "flagfile"
+    recursive.write_text(f"--flagfile={recursive}\n--trian_steps=1\n")
+    lines = [["--flagfile=/nonexistent"], [f"--flagfile={recursive}"], ["--=1"], ["--"]]
+    for _ in range(CASES):
+        name = rng.choice(defined).name
+        lines.append([f"--{rng.choice([name, name[1:]])}={rng.choice(values)}"])
+    for line in lines:
+        saved = {f.name: f.value for f in defined}
+        try:
+            flags._parse(["program", *line])
+        except SystemExit as error:
+            assert error.code in (0, 1)
+            text = capsys.readouterr().err
+            *warnings, last = text.splitlines()  # The warnings are absl's.
+            assert last.startswith("error: ") and "Traceback" not in text, text
+            assert all(line.startswith("Warning: Hit circular") for line in warnings)
+        finally:
+            for f in defined:
+                f.value = saved[f.name]
+
+
+# Keras's own files: `keras.saving.load_model` guards them; that it does is checked.
+
+
+@pytest.fixture(scope="module")
+def keras_file(tmp_path_factory):
+    from deltavae_tf.models import delta_vae, image_decoder
+
+    decoder = image_decoder.ImageDecoder(1, 4, 4, num_mixtures=1, use_latents=False)
+    model = delta_vae.DeltaVAE(None, decoder, None)
+    model(np.zeros([1, 2, 2, 1], np.uint8))
+    path = tmp_path_factory.mktemp("keras") / "model.keras"
+    model.save(path)
+    keras.saving.load_model(path)
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def lambda_layer():
+    layer = keras.layers.Lambda(lambda x: os.system("touch mark") or x)
+    return keras.saving.serialize_keras_object(layer)
+
+
+KERAS_ATTACKS = {
+    "lambda": lambda config: {**config["config"], "decoder": lambda_layer()},
+    "function": lambda config: {
+        **config["config"],
+        "decoder": {
+            "module": "os",
+            "class_name": "function",
+            "config": "system",
+            "registered_name": "system",
+        },
+    },  # fmt: skip
+    "class": lambda config: {
+        **config["config"],
+        "decoder": {
+            "module": "subprocess",
+            "class_name": "Popen",
+            "config": {"args": ["touch", "mark"]},
+            "registered_name": None,
+        },
+    },  # fmt: skip
+    "wrong types": lambda config: {**config["config"], "decoder": [1, 2]},
+    "unknown argument": lambda config: {**config["config"], "decoders": 3},
+}
+
+
+@pytest.mark.parametrize("attack", KERAS_ATTACKS)
+def test_keras_configs(attack, keras_file, tmp_path):
+    config = json.loads(keras_file["config.json"])
+    config["config"] = KERAS_ATTACKS[attack](config)
+    path = tmp_path / "model.keras"
+    path.write_bytes(repacked({**keras_file, "config.json": json.dumps(config)}))
+    with pytest.raises((ValueError, TypeError, AttributeError)):
+        keras.saving.load_model(path)
+
+
+def test_keras_archives(keras_file, tmp_path):
+    path = tmp_path / "model.keras"
+    good = repacked(keras_file)
+    attacks = [b"", b"PK", good[: len(good) // 2], good[:-30]]
+    attacks.append(repacked({"config.json": keras_file["config.json"]}))
+    bomb = {**keras_file, "config.json": b" " * (8 << 20)}  # Keras refuses above 4 GiB.
+    attacks.append(repacked(bomb, zipfile.ZIP_DEFLATED))
+    tracemalloc.reset_peak()  # The bomb was made here.
+    for content in attacks:
+        path.write_bytes(content)
+        with pytest.raises((ValueError, OSError, KeyError, zipfile.BadZipFile)):
+            keras.saving.load_model(path)
+    path.write_bytes(
+        repacked({**keras_file, "../mark": b"x", "assets/../../mark": b""})
+    )
+    keras.saving.load_model(path)  # Nothing unpacks them: `no_harm` looks.

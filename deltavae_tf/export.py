@@ -136,6 +136,7 @@ class ImageSignatures:
         return self._images(key, count, temperature, z)
 
     def _decode_latents(self, z, seed, temperature):
+        z = tf.ensure_shape(z, self._specs["z"].shape, name="z")
         return self._images(_key(seed), tf.shape(z)[0], temperature, z)
 
     def _reconstruct(self, images, seed, temperature):

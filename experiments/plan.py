@@ -30,7 +30,6 @@ _JSON = flags.flags.DEFINE_bool("as_json", False, "Print one JSON object instead
 # memory. Google's documentation of Cloud TPU; the H100's are rates that large products
 # reach, its published peaks are 989 TFLOP/s and 3.35 TB/s.
 RATES = {
-    "TPU v2 core": (23e12, 300e9, 8e9),
     "TPU v3 core": (61.5e12, 450e9, 16e9),
     "TPU v4 chip": (275e12, 1200e9, 32e9),
     "TPU v5e chip": (197e12, 819e9, 16e9),

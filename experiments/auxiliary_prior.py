@@ -18,7 +18,6 @@ from experiments import finished, flags, runs
 from experiments import hparams as registry
 
 FLAGS = flags.FLAGS
-_RAW = flags.flags.DEFINE_bool("raw_weights", False, "Not the average of weights.")
 
 
 class AuxiliaryRun(runs.ImageRun):
@@ -53,7 +52,7 @@ def main(_):
             "--warm_start_from (the folder of a trained run) and --output_dir (another "
             "folder) are needed"
         )
-    source = finished.load(FLAGS.warm_start_from, not _RAW.value)
+    source = finished.load(FLAGS.warm_start_from, not FLAGS.raw_weights)
     if source.model.auxiliary_prior is None:
         raise ValueError(f"{source.path} is a decoder alone: it has no auxiliary prior")
     _, held = run_folder.read_identity(source.path)

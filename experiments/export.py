@@ -25,7 +25,6 @@ _FORMAT = flags.flags.DEFINE_multi_enum(
 _TO = flags.flags.DEFINE_string(
     "export_dir", None, "The folder that receives it, by default --output_dir."
 )
-_RAW = flags.flags.DEFINE_bool("raw_weights", False, "Not the average of weights.")
 
 
 def main(_):
@@ -33,10 +32,10 @@ def main(_):
     logging.set_verbosity(logging.WARNING)
     if not FLAGS.output_dir:
         raise ValueError("--output_dir is needed: the folder of a trained run")
-    model, hparams, step = runs.load(FLAGS.output_dir, not _RAW.value)
+    model, hparams, step = runs.load(FLAGS.output_dir, not FLAGS.raw_weights)
     folder = os.path.expanduser(_TO.value or FLAGS.output_dir)
     os.makedirs(folder, exist_ok=True)
-    average = bool(hparams.ema_decay) and not _RAW.value
+    average = bool(hparams.ema_decay) and not FLAGS.raw_weights
     kind = "averaged" if average else "raw"
     for form in dict.fromkeys(_FORMAT.value):
         if form == "saved_model":

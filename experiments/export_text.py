@@ -24,7 +24,6 @@ FLAGS = flags.FLAGS
 _TO = flags.flags.DEFINE_string(
     "export_dir", None, "The folder that receives it, by default --output_dir."
 )
-_RAW = flags.flags.DEFINE_bool("raw_weights", False, "Not the average of weights.")
 _PROBE = ("The cat sat on the mat .", "", "Naïve \u2581 日本語")
 
 
@@ -33,7 +32,7 @@ def main(_):
     logging.set_verbosity(logging.WARNING)
     if not FLAGS.output_dir:
         raise ValueError("--output_dir is needed: the folder of a trained run")
-    model, hparams, step = runs.load(FLAGS.output_dir, not _RAW.value)
+    model, hparams, step = runs.load(FLAGS.output_dir, not FLAGS.raw_weights)
     if not isinstance(hparams, registry.TextHparams):
         raise ValueError(
             f"{FLAGS.output_dir} is a run of images: see experiments.export"
@@ -42,7 +41,7 @@ def main(_):
     folder = os.path.expanduser(_TO.value or FLAGS.output_dir)
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, "saved_model")
-    average = bool(hparams.ema_decay) and not _RAW.value
+    average = bool(hparams.ema_decay) and not FLAGS.raw_weights
     kind = "averaged" if average else "raw"
     details = {"step": step, "weights": kind, "problem": hparams.problem}
     found = text_export.write_saved_model(model, vocabulary, path, details)

@@ -95,6 +95,7 @@ flags.DEFINE_string(
     "A checkpoint, or a run's folder, whose weights to start from at step 0.",
 )
 flags.DEFINE_bool("registry_help", False, "Print hparams sets and fields, and exit.")
+flags.DEFINE_bool("raw_weights", False, "Read a run's raw weights, not their average.")
 flags.DEFINE_string("decode_hparams", "", "Settings of decoding, as in --hparams.")
 flags.DEFINE_string("decode_from_file", None, "What to decode.")
 flags.DEFINE_string("decode_to_file", None, "Where to write what was decoded.")

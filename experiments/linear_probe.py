@@ -20,13 +20,12 @@ from experiments import finished, flags
 _TRAIN_IMAGES = flags.flags.DEFINE_integer(
     "train_images", None, "Train the probe on so many images; by default on all."
 )
-_RAW = flags.flags.DEFINE_bool("raw_weights", False, "Not the average of weights.")
 
 
 def main(_):
     """Encodes, trains the probe, prints, writes."""
     logging.set_verbosity(logging.WARNING)
-    run = finished.load(finished.folder(), not _RAW.value)
+    run = finished.load(finished.folder(), not flags.FLAGS.raw_weights)
     if run.model.encoder is None:
         raise ValueError(f"{run.path} is a decoder alone: it has no latents to probe")
     if run.problem.num_classes < 2:

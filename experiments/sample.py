@@ -74,7 +74,6 @@ _IMAGES = _define.DEFINE_list(
     "completion, reconstruction: places in the test split, such as 3,14,15; by default "
     "the first --columns.",
 )
-_RAW = _define.DEFINE_bool("raw_weights", False, "Not the average of weights.")
 
 
 def main(_):
@@ -86,7 +85,7 @@ def main(_):
         raise ValueError(
             f"--temperature must be above 0. Received: {_TEMPERATURE.value}"
         )
-    model, hparams, step = runs.load(FLAGS.output_dir, not _RAW.value)
+    model, hparams, step = runs.load(FLAGS.output_dir, not FLAGS.raw_weights)
     kind = _KIND.value
     rows, columns = _ROWS.value or _ROWS_DRAWN[kind], _COLUMNS.value
     originals = None
@@ -187,7 +186,7 @@ def _write(path, grid, title, step, num_levels):
         "given": _GIVEN.value,
         "temperature": _TEMPERATURE.value,
         "seed": FLAGS.random_seed,
-        "raw_weights": _RAW.value,
+        "raw_weights": FLAGS.raw_weights,
         "step": step,
         "num_levels": num_levels,
     }

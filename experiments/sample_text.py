@@ -55,7 +55,6 @@ _TOP_K = flags.flags.DEFINE_integer(
 _TOP_P = flags.flags.DEFINE_float(
     "top_p", 1.0, "Only the most probable tokens up to this probability; 1: all."
 )
-_RAW = flags.flags.DEFINE_bool("raw_weights", False, "Not the average of weights.")
 
 
 def main(_):
@@ -69,7 +68,7 @@ def main(_):
                 f"--kind={_KIND.value} needs --decode_from_file: a file with a line "
                 "for each"
             )
-    model, hparams, _ = runs.load(FLAGS.output_dir, not _RAW.value)
+    model, hparams, _ = runs.load(FLAGS.output_dir, not FLAGS.raw_weights)
     if not isinstance(hparams, registry.TextHparams):
         raise ValueError(
             f"{FLAGS.output_dir} is a run of images: see experiments.sample"

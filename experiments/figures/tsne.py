@@ -17,7 +17,6 @@ from experiments.figures import style
 
 FIGURE = flags.flags.DEFINE_string("figure", None, "The .png file to write.")
 _IMAGES = flags.flags.DEFINE_integer("images", 3000, "How many.", lower_bound=10)
-_RAW = flags.flags.DEFINE_bool("raw_weights", False, "Not the average of weights.")
 _PERPLEXITY = 30.0
 _CLASS_NAMES = {"cifar10": cifar10.CLASS_NAMES}
 
@@ -25,7 +24,7 @@ _CLASS_NAMES = {"cifar10": cifar10.CLASS_NAMES}
 def main(_):
     """Encodes, embeds, draws."""
     logging.set_verbosity(logging.WARNING)
-    run = finished.load(finished.folder(), not _RAW.value)
+    run = finished.load(finished.folder(), not flags.FLAGS.raw_weights)
     if run.model.encoder is None:
         raise ValueError(f"{run.path} is a decoder alone: it has no latents to show")
     data = batches.evaluation_batches(

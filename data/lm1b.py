@@ -12,14 +12,13 @@ import os
 import tensorflow as tf
 
 from data import archives, corpora, errors, prepared
+from data.lm1b_shards import TEST_FILES, TRAIN_FILES
 
-TRAIN_FILES = "news.en-000[0-9][0-9]-of-00100"
-TEST_FILES = "news.en.heldout-00000-of-00050"
 ARCHIVE = "1-billion-word-language-modeling-benchmark-r13output.tar.gz"
 # That of tensorflow_datasets, which downloads it.
 ARCHIVE_SHA256 = "01ba60381110baf7f189dfd2b8374de371e8c9a340835793f190bdae9e90a34e"
 # Words and ends of sentences, as Tensor2Tensor counts them.
-KNOWN_WORDS = {"news.en.heldout-00000-of-00050": 159_658}
+KNOWN_WORDS = {TEST_FILES: 159_658}
 
 _TOP = ARCHIVE.removesuffix(".tar.gz")
 _FOLDERS = ("training-monolingual", "heldout-monolingual")

@@ -42,7 +42,7 @@ def load(path, use_average=True):
       ValueError: not a run of images, or not finished (and no --unfinished).
     """
     experiment, held = run_folder.read_identity(path)
-    if held.get("problem") not in build.PROBLEMS:
+    if held.get("problem") not in list(build.PROBLEMS):
         raise ValueError(
             f"{path} holds a run of {experiment!r} on {held.get('problem')!r}; this "
             f"program reads runs of images, on {', '.join(sorted(build.PROBLEMS))}"

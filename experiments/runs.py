@@ -313,7 +313,7 @@ def load(path, use_average=True):
       checkpoint.
     """
     _, held = run_folder.read_identity(path)
-    text = held.get("problem") in text_build.PROBLEMS
+    text = held.get("problem") in list(text_build.PROBLEMS)  # A list: it may be no str.
     kind = registry.TextHparams if text else registry.ImageHparams
     fields = {f.name for f in dataclasses.fields(kind)}
     hparams = kind.from_dict({k: v for k, v in held.items() if k in fields})

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from data import lm1b as lm1b_files
+from data import lm1b_shards
 from experiments import registry, training_fields
 
 _IMAGES_ONLY = ("independent_delta_vae", "free_bits_per_channel", "geco")
@@ -16,10 +16,10 @@ class TextHparams(training_fields.TrainingHparams):
         "lm1b", "the data set", choices=("documents", "lm1b")
     )
     train_files: str = registry.training(
-        lm1b_files.TRAIN_FILES, "lm1b: pattern of the shards to train on"
+        lm1b_shards.TRAIN_FILES, "lm1b: pattern of the shards to train on"
     )
     eval_files: str = registry.training(
-        lm1b_files.TEST_FILES, "lm1b: pattern of the test shards"
+        lm1b_shards.TEST_FILES, "lm1b: pattern of the test shards"
     )
     vocabulary_size: int = registry.architecture(
         32_768, "subwords, bytes and PAD, EOS", low=260

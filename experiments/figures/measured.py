@@ -79,7 +79,7 @@ def read_all(folder):
 
 def _is_image_record(content):
     problem = content.get("hparams", {}).get("problem")
-    return "evaluation" in content and problem in build.PROBLEMS
+    return "evaluation" in content and problem in list(build.PROBLEMS)
 
 
 def _of_record(name, content):

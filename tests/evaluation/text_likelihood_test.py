@@ -16,7 +16,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def split():
-    vocabulary = text_fakes.small_vocabulary(512 - 200)
+    vocabulary = text_fakes.small_vocabulary()
     corpus = text_fakes.corpus(text_fakes.lines(13, seed=5))
     return sentences.prepare(corpus, vocabulary, progress=False)
 
@@ -73,7 +73,7 @@ def test_the_same_numbers_however_batched_and_as_by_hand(model, evaluator, split
 
 def test_standard_error_is_that_of_a_ratio(model, evaluator):
     """Against resampling the sentences."""
-    vocabulary = text_fakes.small_vocabulary(512 - 200)
+    vocabulary = text_fakes.small_vocabulary()
     split = sentences.prepare(
         text_fakes.corpus(text_fakes.lines(150, seed=6)), vocabulary, progress=False
     )

@@ -70,8 +70,8 @@ def test_target_rate_sets_alpha():
 
 
 def test_a_problem_without_a_program_is_an_error():
-    with pytest.raises(ValueError, match="'imagenet32'.*cifar10"):
-        build.problem("imagenet32")
+    with pytest.raises(ValueError, match="'lm1b'.*cifar10"):
+        build.problem("lm1b")
 
 
 def test_the_seed_decides_the_weights():

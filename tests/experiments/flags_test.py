@@ -133,7 +133,10 @@ def test_tensor2tensors_names_and_defaults():
       train_steps eval_steps schedule local_eval_frequency keep_checkpoint_max
       save_checkpoints_secs worker_gpu use_tpu cloud_tpu_name tpu_num_shards
       iterations_per_loop random_seed eval_use_test_set warm_start_from registry_help
-      decode_hparams decode_from_file decode_to_file xla_compile
+      decode_hparams decode_from_file decode_to_file
+    """.split()
+    expected += """
+      raw_weights xla_compile
     """.split()
     defined = flags.FLAGS.flags_by_module_dict()["experiments.flags"]
     assert sorted(f.name for f in defined) == sorted(expected)

@@ -30,7 +30,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def without_latents():
-    return make("use_latents=False")
+    return make("method=autoregressive")
 
 
 def draw(model, **kwargs):

@@ -57,6 +57,13 @@ def links(text):
     return [x.split("#")[0] for x in found if not re.match(r"[a-z]+:|#", x)]
 
 
+def shared_flags():
+    """The flags that every program has; other tests may have defined more."""
+    modules = flags.FLAGS.flags_by_module_dict()
+    shared = ("experiments.flags", "absl.app", "absl.logging")
+    return {flag.name: flag for module in shared for flag in modules[module]}
+
+
 def module_path(module):
     return ROOT / f"{module.replace('.', '/')}.py"
 
@@ -83,7 +90,7 @@ def problems_of(module, arguments):
     path = module_path(module)
     if not path.exists():
         return [f"there is no {path.relative_to(ROOT)}"]
-    known = own_flags(path)
+    known, shared = own_flags(path), shared_flags()
     given, problems = {}, []
     for argument in arguments:
         match = re.fullmatch(r"--(\w+)(?:=(.*))?", argument)
@@ -91,13 +98,13 @@ def problems_of(module, arguments):
             problems.append(f"{argument!r} is not --name=value")
             continue
         name, value = match.groups()
-        if name.startswith("no") and name not in {*known, *flags.FLAGS}:
+        if name.startswith("no") and name not in {*known, *shared}:
             name = name[2:]
-        if name not in known and name not in flags.FLAGS:
+        if name not in known and name not in shared:
             problems.append(f"{module} has no flag --{name}")
-        elif name in flags.FLAGS and value is not None:
+        elif name in shared and value is not None:
             try:
-                flags.FLAGS[name].parser.parse(value)
+                shared[name].parser.parse(value)
             except ValueError as error:
                 problems.append(f"--{name}: {error}")
         given[name] = value

@@ -87,6 +87,7 @@ def check(folder, replicas):
     )
 
 
+@pytest.mark.slow
 def test_two_replicas_equal_one(tmp_path):
     processes = [train(tmp_path, n) for n in (1, 2)]
     assert [process.wait(timeout=600) for process in processes] == [0, 0]

@@ -147,6 +147,7 @@ class GatedStack(keras.layers.Layer):
             block.build(hidden, memory_shape)
 
     def call(self, inputs, memory=None, keys=None):
+        keys = keys if self.dropout_rate else None  # Else folded for nothing.
         image = ops.cast(mark_inside(inputs), self.compute_dtype)
         rows, pixels = image, image
         if self.causal:

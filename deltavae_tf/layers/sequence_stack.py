@@ -70,6 +70,7 @@ class SequenceStack(keras.layers.Layer):
         self.norm.build((None, None, self.width))
 
     def call(self, inputs, segments, keys=None):
+        keys = keys if self.dropout_rate else None  # Else folded for nothing.
         signal = positions.sinusoid(segments.shape[1], self.width)
         signal = ops.take(signal, places.positions(segments), axis=0)
         h = ops.cast(inputs, self.compute_dtype) + ops.cast(signal, self.compute_dtype)

@@ -25,11 +25,11 @@ def count_stack(layers, width, filter_size, blocks, causal, cross=0, self_=True)
     "name, encoder_blocks, decoder_blocks",
     [
         ("imagenet32_best", 2, 5),
-        ("cifar10_best", 11, 16),
+        pytest.param("cifar10_best", 11, 16, marks=pytest.mark.slow),
         ("cifar10_ablation", 2, 2),
         ("table6_l6", 0, 2),  # The decoder's two are cross-attention alone.
         ("table6_l8_high_non_causal", 2, 2),
-        ("table6_large", 6, 6),
+        pytest.param("table6_large", 6, 6, marks=pytest.mark.slow),
     ],
 )
 def test_every_size_of_the_paper_builds(name, encoder_blocks, decoder_blocks):

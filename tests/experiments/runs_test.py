@@ -84,7 +84,9 @@ def test_another_run_is_refused(trained, change, message):
 def test_more_steps_are_not_another_run(trained):
     path, _, _ = trained
     chosen = hparams.hparams("digits_tiny", "train_steps=12")
-    options = runs.Options(output_dir=str(path), use_test_set=True, progress=False)
+    options = runs.Options(
+        output_dir=str(path), use_test_set=True, progress=False, write_samples=False
+    )
     with runs.ImageRun("digits", chosen, options) as run:
         assert run.train() == 12
 

@@ -97,6 +97,7 @@ def test_load_gives_the_model_that_was_evaluated(trained):
     assert vocabulary.fingerprint == run.vocabulary.fingerprint
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_ends_with_the_same_bits(trained, tmp):
     """Packed rows, epochs and all."""
     path = tmp / "stopped"

@@ -308,6 +308,7 @@ def test_weight_norm_starts_from_the_data():
         assert ((abs(std - 1) < 1e-2) | (std < 1e-2)).all()
 
 
+@pytest.mark.slow  # One without attention: `test_xla_trains_too` of the loop.
 def test_the_train_step_compiles_whole_under_xla():
     """With attention, cross-attention, dropout, LSTM and Adam: what a TPU asks."""
     overrides = "dropout=0.1,decoder_attention=1,encoder_attention=1"

@@ -130,7 +130,7 @@ def scaling(steps=150):
 
     def speed(path, cores, workers):
         # Without samples: to compile their loop takes longer than all the rest.
-        flags = ["none", "--schedule=train"]
+        flags = ["none", "digits", "--schedule=train"]
         flags += [f"--output_dir={path}", f"--train_steps={steps}"]
         # Rows of 50 steps; the first has the tracing, the last the evaluation.
         flags += ["--hparams_set=digits", "--iterations_per_loop=10"]

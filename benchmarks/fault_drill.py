@@ -2,15 +2,18 @@ r"""Breaks a training run in every way we could think of; checks that nothing is
 
   python benchmarks/fault_drill.py --folder=/tmp/drill
   python benchmarks/fault_drill.py --folder=/tmp/drill --kills=4 --train_steps=120
+  python benchmarks/fault_drill.py --folder=/tmp/drill --kills=6 --kills_only \
+      --train_steps=2000 --every=100 --longest_wait=50 --program=cifar10 -- \
+      --hparams_set=cifar10_small --eval_use_test_set --data_dir=~/data/cifar10
 
-Trains digits_tiny twice: once undisturbed, and once through a seeded series of faults.
-Half of the kills (SIGKILL) hit at a random moment, half the middle of the writing of a
-checkpoint; between them the newest checkpoint is truncated, has a bit flipped or is
-deleted, the disk is full, SIGTERM arrives, and one batch is poisoned with a NaN. After
-each fault the same command goes on. Checked after each: every checkpoint that was
-whole is still there with the same bytes. Checked at the end: weights, optimizer and
-averages equal the undisturbed run's to the bit, and metrics.jsonl has the same rows,
-each step once.
+Trains digits_tiny, or what is asked for, twice: once undisturbed, and once through a
+seeded series of faults. Half of the kills (SIGKILL) hit at a random moment, half the
+middle of the writing of a checkpoint; between them the newest checkpoint is truncated,
+has a bit flipped or is deleted, the disk is full, SIGTERM arrives, and one batch is
+poisoned with a NaN. After each fault the same command goes on. Checked after each:
+every checkpoint that was whole is still there with the same bytes. Checked at the end:
+weights, optimizer and averages equal the undisturbed run's to the bit, and
+metrics.jsonl has the same rows, each step once.
 
 Writes `drill.json` into the folder; exit status 1 if anything was lost. About 10
 seconds a fault. Interrupted, the same command goes on where it was.
@@ -35,8 +38,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from deltavae_tf.training import checkpoints, run_folder  # noqa: E402
 
-LONGEST = 900.0  # Seconds until a process is taken for hung.
-EVERY = 5  # Steps from one checkpoint to the next.
+LONGEST = 3600.0  # Seconds until a process is taken for hung.
 
 
 class Lost(Exception):
@@ -52,21 +54,24 @@ def require(condition, what):
 class Drill:
     """One run folder under fire."""
 
-    def __init__(self, folder, train_steps, seed):
-        self.folder = pathlib.Path(folder)
+    def __init__(self, options):
+        self.folder = pathlib.Path(options.folder)
         self.run = self.folder / "broken"
-        self.train_steps = train_steps
-        self.seed = seed
+        self.program = options.program
+        self.flags = options.flags
+        self.train_steps = options.train_steps
+        self.every = options.every
+        self.longest_wait = options.longest_wait
 
     # Processes.
 
     def start(self, fault="none", run=None):
         """Starts the program in the background."""
         command = [
-            *(sys.executable, str(HERE / "faulty_run.py"), fault),
-            *("--hparams_set=digits_tiny", "--schedule=train"),
-            *(f"--train_steps={self.train_steps}", f"--local_eval_frequency={EVERY}"),
-            *("--keep_checkpoint_max=0", "--iterations_per_loop=5", "--eval_steps=1"),
+            *(sys.executable, str(HERE / "faulty_run.py"), fault, self.program),
+            *("--schedule=train", f"--train_steps={self.train_steps}"),
+            *(f"--local_eval_frequency={self.every}", "--keep_checkpoint_max=0"),
+            *(f"--iterations_per_loop={self.every}", "--eval_steps=1", *self.flags),
             f"--output_dir={run or self.run}",
         ]
         log = open(self.folder / "log.txt", "ab")
@@ -140,7 +145,7 @@ class Drill:
             self.kill(process)
             return "killed while starting"
         self.wait_until(process, lambda: self.names() != before)
-        time.sleep(rng.uniform(0, 0.3))
+        time.sleep(rng.uniform(0, self.longest_wait))
         self.kill(process)
         return f"killed after {self.names()[-1]}"
 
@@ -235,7 +240,7 @@ class Drill:
     def poison(self, rng):
         """One batch gives a NaN: the run stops and names the step; weights are kept."""
         last = checkpoints.read(str(self.newest())).step
-        step = last + rng.randrange(1, 2 * EVERY)
+        step = last + rng.randrange(1, 2 * self.every)
         status, text = self.finish(self.start(f"poison={step}"))
         named = f"gradient of step {step} is not finite"
         require(status == 1 and named in text, f"poison: {text[-500:]}")
@@ -265,10 +270,12 @@ class Drill:
         return f"{len(one)} arrays and {len(steps)} rows are equal"
 
 
-def schedule(kills, rng):
+def schedule(kills, kills_only, rng):
     """The names of the faults, in order."""
     faults = ["kill_in_write", "kill_anywhere"] * (kills // 2)
     faults += ["kill_in_write"] * (kills % 2)
+    if kills_only:
+        return faults
     others = ["truncate", "flip", "delete", "no_space", "full_tmpfs", "sigterm"]
     for i, fault in enumerate([*others, "poison"]):
         # Not before the first checkpoint; spread over the kills.
@@ -285,13 +292,28 @@ def main():
     parser.add_argument("--folder", required=True, help="made, or gone on with")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--train_steps", type=int, default=360)
+    parser.add_argument("--kills_only", action="store_true", help="no other faults")
+    parser.add_argument("--every", type=int, default=5, help="steps to a checkpoint")
+    parser.add_argument(
+        "--longest_wait",
+        type=float,
+        default=0.3,
+        help="seconds from a new checkpoint to a kill, at most",
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--program", default="digits", help="one of experiments/")
+    parser.add_argument(
+        "flags",
+        nargs="*",
+        default=["--hparams_set=digits_tiny"],
+        help="behind --: flags of the program",
+    )
     options = parser.parse_args()
     folder = pathlib.Path(options.folder)
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / "drill.json"
     done = json.loads(journal.read_text())["faults"] if journal.exists() else []
-    drill = Drill(folder, options.train_steps, options.seed)
+    drill = Drill(options)
     reference = folder / "straight"
     started = time.monotonic()
 
@@ -307,7 +329,7 @@ def main():
         status, text = drill.finish(drill.start(run=reference))
         if status:
             sys.exit(f"The undisturbed run failed: {text[-2000:]}")
-    faults = schedule(options.kills, random.Random(options.seed))
+    faults = schedule(options.kills, options.kills_only, random.Random(options.seed))
     for number, fault in enumerate(faults):
         if number < len(done):
             continue

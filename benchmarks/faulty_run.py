@@ -1,6 +1,8 @@
-"""experiments.digits under a fault, for `fault_drill.py`.
+"""A program of `experiments/` under a fault, for `fault_drill.py`.
 
-  python benchmarks/faulty_run.py none|slow_disk|poison=STEP|small_files=BYTES FLAGS...
+  python benchmarks/faulty_run.py FAULT PROGRAM FLAGS...
+
+FAULT is none, slow_disk, poison=STEP or small_files=BYTES.
 
 slow_disk: every array of a checkpoint takes 5 ms, so a kill can hit the middle of one.
 poison: the mask of one training batch is not a number. small_files: no file may grow
@@ -58,6 +60,7 @@ def small_files(limit):
 def main():
     """Arranges the fault and runs the program."""
     fault, _, argument = sys.argv.pop(1).partition("=")
+    program = sys.argv.pop(1)
     if fault == "slow_disk":
         slow_disk()
     elif fault == "poison":
@@ -67,7 +70,7 @@ def main():
     elif fault != "none":
         sys.exit(f"unknown fault {fault!r}")
     runs.ImageRun._write_samples = lambda self, step: None
-    runpy.run_module("experiments.digits", run_name="__main__", alter_sys=True)
+    runpy.run_module(f"experiments.{program}", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

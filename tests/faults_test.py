@@ -16,7 +16,7 @@ import fault_drill  # noqa: E402
 
 @pytest.mark.parametrize("kills", [4, 20, 21])
 def test_the_schedule_has_every_fault(kills):
-    faults = fault_drill.schedule(kills, random.Random(0))
+    faults = fault_drill.schedule(kills, False, random.Random(0))
     assert len(faults) == kills + 7
     assert faults[0] == "kill_in_write"  # Leaves something to damage.
     assert sum(f.startswith("kill") for f in faults) == kills

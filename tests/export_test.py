@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deltavae_tf import backend, export
+from deltavae_tf import backend, export, saved_model
 from experiments import build, hparams
 from tests import testing
 
@@ -129,7 +129,7 @@ def test_signatures(exported):
     if name != "no latents":
         expected |= {"encode", "decode", "reconstruct"}
     assert set(call) == expected
-    description = json.loads(pathlib.Path(path, export.DESCRIPTION).read_text())
+    description = json.loads(pathlib.Path(path, saved_model.DESCRIPTION).read_text())
     assert set(description["signatures"]) == expected and description["step"] == 12
     for signature, function in call.items():
         told = description["signatures"][signature]

@@ -12,7 +12,7 @@ import tensorflow as tf
 from absl.testing import flagsaver
 
 from data import errors, text_batches
-from deltavae_tf import text_export
+from deltavae_tf import saved_model, text_export
 from deltavae_tf.sampling import text
 from deltavae_tf.training import checkpoints, run_folder
 from experiments import (
@@ -263,7 +263,7 @@ print(json.dumps(found))
 @pytest.mark.slow  # Two processes that start TensorFlow.
 def test_saved_model_of_strings_in_a_process_without_this_code(trained):
     path, _, _ = trained
-    program = [sys.executable, "-m", "experiments.export_text"]
+    program = [sys.executable, "-m", "experiments.export"]
     root = pathlib.Path(__file__).parents[2]
     done = subprocess.run(
         [*program, f"--output_dir={path}"],
@@ -298,7 +298,7 @@ def test_saved_model_of_strings_in_a_process_without_this_code(trained):
     assert [x.startswith(y) for x, y in zip(found["complete"], lines, strict=True)]
     assert "no error" not in found and "at most 32 subwords" in found["long"]
     description = json.loads(
-        (path / "saved_model" / text_export.DESCRIPTION).read_text()
+        (path / "saved_model" / saved_model.DESCRIPTION).read_text()
     )
     assert description["priors"] == ["aux", "ar1"]
     assert "tensorflow_text" in description["needs"]

@@ -207,12 +207,15 @@ def test_an_environment_with_tensorflow_alone(delta, tmp_path):
     for text in ("signature_def['sample']", "inputs['temperature']", "DT_UINT8"):
         assert text in shown
     assert "outputs['nelbo_aux_nats']" in shown
-    expressions = "seed=np.int64(3);count=np.int32(1);temperature=np.float32(1);"
+    inputs = {"seed": np.int64(3), "count": np.int32(1), "temperature": np.float32(1)}
+    for name, value in {**inputs, "prior": np.array(b"ar1")}.items():
+        np.save(tmp_path / f"{name}.npy", value)
+    files = [f"{name}={name}.npy" for name in (*inputs, "prior")]
     subprocess.run(
         [folder / "bin" / "saved_model_cli", "run", "--dir", path, "--tag_set=serve"]
-        + ["--signature_def=sample", f"--outdir={tmp_path}"]
-        + [f"--input_exprs={expressions}prior=np.array(b'ar1')"],
+        + ["--signature_def=sample", "--outdir=.", f"--inputs={';'.join(files)}"],
         env=environment,
+        cwd=tmp_path,
         check=True,
     )
     drawn = np.load(tmp_path / "images.npy")

@@ -43,7 +43,7 @@ def run(entry, name, options, make_peer):
         "learning_rate_schedule": "constant",
         "learning_rate": options.learning_rate,
     }
-    latent_free = {"use_latents": False, **constant}
+    latent_free = {"method": "autoregressive", **constant}
     if entry == "pixel_cnn":
         size = ours.num_parameters(
             ours.make(name, train.image.shape[1:], **latent_free)

@@ -113,8 +113,8 @@ def sampling(name, options, save):
 def training(name, options, save):
     """Times of one training step: latent-free, delta-VAE, the peer."""
     batch_size, found = options.train_batch_size, {}
-    for kind, use_latents in (("latent_free", False), ("delta", True)):
-        model = ours.make(name, options.image_shape, use_latents=use_latents)
+    for kind, method in (("latent_free", "autoregressive"), ("delta", "delta_vae")):
+        model = ours.make(name, options.image_shape, method=method)
         step = ours.train_step(model, batch_size)
         found[kind] = measure(step, options.repeats, warm_up=2)
         found[kind]["num_parameters"] = ours.num_parameters(model)

@@ -25,7 +25,7 @@ PROGRAM = [
 # As in replicas_test: an epsilon that float32's own error does not reach.
 WHOLE = "--hparams=dropout=0.1,adam_epsilon=1e-3,learning_rate_schedule=constant"
 # Where it is processes that are tested: a graph that is built quickly.
-SMALL = f"{WHOLE},use_latents=false,decoder_layers=1"
+SMALL = f"{WHOLE},method=autoregressive,decoder_layers=1"
 
 
 def free_ports(count):

@@ -12,7 +12,7 @@ import numpy as np
 from data import errors, orders, splits
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(eq=False)
 class TrainingBatches:
     """Shuffled batches without end, cut out of columns that stay where they are.
 
@@ -20,36 +20,46 @@ class TrainingBatches:
       split: `splits.Split`.
       batch_size: int.
       seed: int.
+      step: int, the step of the next batch.
     """
 
     split: splits.Split
     batch_size: int
     seed: int
+    step: int
 
     def columns(self):
         """The batch's entries for the whole split: dict of arrays `[N, ...]`."""
         return self.split.columns()
 
-    def positions(self, step, count):
-        """The examples of `count` steps from `step` on: int32 `[count, batch_size]`."""
+    def take(self, count):
+        """The positions of the next `count` batches: int32 `[count, batch_size]`."""
         per_epoch = orders.steps_per_epoch(self.split, self.batch_size)
         rows = []
-        for number in range(step, step + count):
-            epoch, batch = divmod(number, per_epoch)
+        for step in range(self.step, self.step + count):
+            epoch, batch = divmod(step, per_epoch)
             order = orders.order_of_epoch(len(self.split), self.seed, epoch)
             rows.append(order[batch * self.batch_size : (batch + 1) * self.batch_size])
+        self.step += count
         return np.stack(rows)
 
 
-def training_batches(split, batch_size, seed):
-    """`TrainingBatches` of a split whose images are in memory."""
+def training_batches(split, batch_size, seed, start_step=0):
+    """`TrainingBatches` of a split whose images are in memory.
+
+    Args:
+      split: `splits.Split`.
+      batch_size: int.
+      seed: int.
+      start_step: int, the step of the first batch.
+    """
     if not isinstance(split, splits.Split):
         raise errors.DataError(
             f"{split.name}: on JAX the training images must fit into memory; train on "
             "TensorFlow, which streams them"
         )
     orders.steps_per_epoch(split, batch_size)
-    return TrainingBatches(split, batch_size, seed)
+    return TrainingBatches(split, batch_size, seed, start_step)
 
 
 def evaluation_batches(split, batch_size, limit=None):

@@ -78,7 +78,7 @@ def test_samples_are_the_same_numbers_on_every_backend():
     model, _ = make()
     z = ops.convert_to_numpy(model.sample_latents(2, "aux", seed=1))
     np.testing.assert_allclose(z[1, :, 0], LATENTS, rtol=1e-3)
-    cached = ops.convert_to_numpy(backend.compile(model.decoder.sample)(
+    cached = ops.convert_to_numpy(backend.compile(model.decoder.sample, model.decoder)(
         z, testing.keys(2), ops.convert_to_tensor(1.0)
     ))  # fmt: skip
     naive = images.naive_sample(model.decoder, z, testing.keys(2))

@@ -61,6 +61,21 @@ def _jit(function, layer):
     return call
 
 
+def make_variables(layer, *inputs):
+    """Calls a layer once, for its variables alone.
+
+    Args:
+      layer: keras.Layer.
+      *inputs: arrays.
+    """
+    if name == "jax":
+        # Called as it is, each of its hundreds of operations would be compiled.
+        with keras.StatelessScope():
+            jax.eval_shape(layer, *inputs)
+    else:
+        layer(*inputs)
+
+
 def num_replicas():
     """How many replicas share a training step; gradients are summed over them."""
     if name == "jax":

@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 
 from data import cifar10, digits, imagenet32
-from deltavae_tf import objectives, units
+from deltavae_tf import backend, objectives, units
 from deltavae_tf.distributions import ar1
 from deltavae_tf.models import (
     auxiliary_prior,
@@ -185,7 +185,7 @@ def image_model(hparams, image_shape, num_levels, seed=0):
         dtype=policy,
         **parts,
     )
-    model(np.zeros((1, *image_shape), np.uint8))
+    backend.make_variables(model, np.zeros((1, *image_shape), np.uint8))
     if hparams.trained_part == "auxiliary_prior":
         if not hparams.use_latents:
             raise ValueError(

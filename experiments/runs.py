@@ -293,6 +293,8 @@ def _warm_start(state, path):
     found = checkpoints.read(path, like=checkpoints.keyed(weights))
     checkpoints.assign_arrays(weights, found.arrays)
     state.model.steps.assign(0)
+    if state.average is not None:
+        state.average.reset()
     logging.info("Started from the weights of %s.", path)
 
 

@@ -37,8 +37,8 @@ lint: $(BIN)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-test-jax: .venv-jax/bin/.jax ## The backend-neutral tests on JAX, in an environment of its own.
-	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest tests/jax_backend_test.py
+test-jax: .venv-jax/bin/.jax ## The model, and whole runs, on JAX in an environment of its own.
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest tests/jax_backend_test.py tests/jax_run_test.py
 
 clean: ## Forgets the environments and the demo's output.
 	rm -rf $(VENV) .venv-jax demo

@@ -28,12 +28,12 @@ DIGITS = [sys.executable, "-m", "experiments.digits", "--schedule=train"]
 def overhead(steps=1000):
     """Times the loop and, within it, the steps."""
     from data import batches, digits
-    from deltavae_tf.training import loop, run_folder
+    from deltavae_tf.training import loop, run_folder, tensorflow_engine
     from experiments import build, hparams
 
     chosen = hparams.hparams("digits")
     spent = []
-    make = loop._train_function
+    make = tensorflow_engine._train_function
 
     def timed(*args):
         train = make(*args)
@@ -46,7 +46,7 @@ def overhead(steps=1000):
 
         return call
 
-    loop._train_function = timed
+    tensorflow_engine._train_function = timed
     with tempfile.TemporaryDirectory() as path:
         folder = run_folder.RunFolder(path + "/run")
         folder.claim("digits", chosen.to_dict())
@@ -84,8 +84,8 @@ def overhead(steps=1000):
 
 _RESUMED = """
 import sys, time
-from deltavae_tf.training import loop
-make = loop._train_function
+from deltavae_tf.training import tensorflow_engine
+make = tensorflow_engine._train_function
 
 def timed(*args):
     train = make(*args)
@@ -98,7 +98,7 @@ def timed(*args):
 
     return call
 
-loop._train_function = timed
+tensorflow_engine._train_function = timed
 import runpy
 runpy.run_module("experiments.digits", run_name="__main__", alter_sys=True)
 """

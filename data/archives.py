@@ -2,7 +2,7 @@
 
 Nothing is extracted to disk, so no member's name can point outside a folder, and
 nothing is unpacked beyond a limit. Whatever is wrong becomes a `DataError` of one
-line. Paths are `tf.io.gfile`'s: local ones, or those of a bucket.
+line. Paths are those of `data.files`: local ones, or those of a bucket.
 """
 
 import contextlib
@@ -12,9 +12,7 @@ import lzma
 import tarfile
 import zlib
 
-import tensorflow as tf
-
-from data import errors
+from data import errors, files
 
 _CHUNK = 1 << 20
 # What `xz -9` asks for is 65 MiB; a hostile header may ask for 4 GiB.
@@ -26,7 +24,6 @@ _READING_ERRORS = (
     MemoryError,
     lzma.LZMAError,
     tarfile.TarError,
-    tf.errors.OpError,
     zlib.error,
     OverflowError,
     RecursionError,
@@ -44,7 +41,7 @@ def read(path, limit):
     Returns:
       bytes, never empty.
     """
-    with _explained(path), tf.io.gfile.GFile(path, "rb") as file:
+    with _explained(path), files.open_binary(path) as file:
         if path.endswith(".xz"):
             content = _unpack_xz(file, path, limit)
         else:
@@ -101,7 +98,7 @@ def members(path, wanted, limit, total_limit):
     seen = set()
     with (
         _explained(path),
-        tf.io.gfile.GFile(path, "rb") as packed,
+        files.open_binary(path) as packed,
         gzip.GzipFile(fileobj=packed) as unpacked,
         # Read as a stream: tarfile never goes back, so what it has unpacked can
         # be counted, headers and unwanted members included.
@@ -167,7 +164,7 @@ def _unpack_xz(file, path, limit):
 def _check_digest(path, expected, algorithm):
     """Raises unless the file's md5 or sha256 is the expected one, in hexadecimal."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with tf.io.gfile.GFile(path, "rb") as file:
+    with files.open_binary(path) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     if digest.hexdigest() != expected:

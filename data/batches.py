@@ -1,4 +1,4 @@
-"""The batch contract: what a data set is, and the batches made of it.
+"""The batch contract, and batches as tf.data makes them of a `splits.Split`.
 
 A batch is a dict of tensors of static shapes. For images:
 
@@ -11,104 +11,11 @@ The order of training is a pure function of the seed and the step, so a run that
 resumes at step `k` sees what it would have seen had it not stopped.
 """
 
-import dataclasses
-
-import numpy as np
 import tensorflow as tf
 
-from data import errors
+from data import errors, orders
 
-# Folded into the seed of the order, so that a model's noise drawn from
-# (seed, step) shares no random number with the order drawn from (seed, epoch).
-_ORDER = 0x0DDE12
 _PREFETCHED_BATCHES = 4
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Split:
-    """One split of an image data set, in memory.
-
-    Attributes:
-      image: uint8 `[N, H, W, C]`.
-      label: int32 `[N]`.
-      index: int32 `[N]`, unique: noise drawn per example depends on it alone.
-      name: str, such as "cifar10/test".
-      note: str, what a number measured on this split has to say beside it, such
-        as "9,980 of 10,000 images"; empty where the split is the official one.
-    """
-
-    image: np.ndarray
-    label: np.ndarray
-    index: np.ndarray
-    name: str
-    note: str = ""
-
-    parallel_reads = None  # Not a field: batches are gathered one after the other.
-
-    def __post_init__(self):
-        _check_array(self.name, "image", self.image, np.uint8, rank=4)
-        for field in ("label", "index"):
-            _check_array(self.name, field, getattr(self, field), np.int32, rank=1)
-        lengths = [len(self.image), len(self.label), len(self.index)]
-        if len(set(lengths)) != 1 or not lengths[0]:
-            raise errors.DataError(
-                f"{self.name}: `image`, `label` and `index` must be equally long and "
-                f"not empty. Received: lengths {lengths}"
-            )
-        if len(np.unique(self.index)) != len(self.index):
-            raise errors.DataError(
-                f"{self.name}: `index` must be unique. Received: "
-                f"{len(np.unique(self.index))} values for {len(self.index)} examples"
-            )
-
-    def __len__(self):
-        return len(self.image)
-
-    def columns(self):
-        """The batch's entries for the whole split: dict of arrays `[N, ...]`."""
-        return {
-            "image": self.image,
-            "label": self.label,
-            "index": self.index,
-            "mask": np.ones([len(self)], np.float32),
-        }
-
-    def gatherer(self):
-        """A function from positions int64 `[B]` to the batch's entries there."""
-        # Where there is a GPU, a constant would be put on it and copied back.
-        with tf.device("CPU:0"):
-            columns = {k: tf.constant(v) for k, v in self.columns().items()}
-        return lambda positions: {
-            k: tf.gather(v, positions) for k, v in columns.items()
-        }
-
-    def first(self, limit):
-        """The split of the first `limit` examples, or of all where there are fewer."""
-        if limit < 1:
-            raise errors.DataError(f"`limit` must be at least 1. Received: {limit}")
-        if limit >= len(self):
-            return self
-        return self._part(slice(limit), f"first {limit:,} of {len(self):,} images")
-
-    def hold_out(self, count):
-        """Two splits: all but the last `count` examples, and those."""
-        if not 0 < count < len(self):
-            raise errors.DataError(
-                f"{self.name}: `count` must be in (0, {len(self)}). Received: {count}"
-            )
-        return (
-            self._part(slice(None, -count), f"all but the last {count:,} images"),
-            self._part(slice(-count, None), f"the last {count:,} training images"),
-        )
-
-    def _part(self, where, note):
-        return dataclasses.replace(
-            self,
-            image=self.image[where],
-            label=self.label[where],
-            index=self.index[where],
-            note=f"{note} ({self.note})" if self.note else note,
-        )
 
 
 def training_batches(split, batch_size, seed, start_step=0, num_shards=1, shard=0):
@@ -119,7 +26,7 @@ def training_batches(split, batch_size, seed, start_step=0, num_shards=1, shard=
     example twice. Batch `step` is a function of `(seed, step)` and nothing else.
 
     Args:
-      split: `Split` of `N >= batch_size` examples.
+      split: `splits.Split` of `N >= batch_size` examples.
       batch_size: int, of the whole batch, over all shards.
       seed: int.
       start_step: int, the step of the first batch that comes out.
@@ -133,12 +40,7 @@ def training_batches(split, batch_size, seed, start_step=0, num_shards=1, shard=
     if start_step < 0:
         raise errors.DataError(f"`start_step` must be >= 0. Received: {start_step}")
     num_examples = len(split)
-    steps_per_epoch = num_examples // batch_size
-    if not steps_per_epoch:
-        raise errors.DataError(
-            f"{split.name}: `batch_size` must be at most the number of examples, "
-            f"{num_examples}. Received: {batch_size}"
-        )
+    steps_per_epoch = orders.steps_per_epoch(split, batch_size)
     start_epoch, start_batch = divmod(start_step, steps_per_epoch)
 
     # A whole permutation rather than `index_shuffle` position by position: with its
@@ -147,7 +49,7 @@ def training_batches(split, batch_size, seed, start_step=0, num_shards=1, shard=
     # keys is exact and takes milliseconds an epoch.
     def positions_of_epoch(epoch):
         epoch_seed = tf.random.experimental.stateless_fold_in(
-            tf.stack([tf.constant(seed, tf.int64), epoch]), _ORDER, alg="philox"
+            tf.stack([tf.constant(seed, tf.int64), epoch]), orders.PURPOSE, alg="philox"
         )
         order = tf.random.experimental.stateless_shuffle(
             tf.range(num_examples), seed=epoch_seed, alg="philox"
@@ -174,7 +76,7 @@ def evaluation_batches(split, batch_size, limit=None, num_shards=1, shard=0):
     have the same number of batches, though the last may hold padding alone.
 
     Args:
-      split: `Split`.
+      split: `splits.Split`.
       batch_size: int, of the whole batch, over all shards.
       limit: optional int, stops after the first `limit` examples.
       num_shards: int, a divisor of `batch_size`: how many pipelines share a batch.
@@ -202,16 +104,6 @@ def evaluation_batches(split, batch_size, limit=None, num_shards=1, shard=0):
     return without_sharding(
         tf.data.Dataset.range(num_batches).map(batch, split.parallel_reads)
     )
-
-
-def _check_array(name, field, array, dtype, rank):
-    """Raises unless `array` is a NumPy array of `dtype` and `rank`."""
-    array = np.asanyarray(array)
-    if array.dtype != dtype or array.ndim != rank:
-        raise errors.DataError(
-            f"{name}: `{field}` must be {np.dtype(dtype)} of rank {rank}. "
-            f"Received: {array.dtype} {array.shape}"
-        )
 
 
 def _part_of_batch(batch_size, num_shards, shard):

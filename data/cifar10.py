@@ -3,9 +3,8 @@
 import os
 
 import numpy as np
-import tensorflow as tf
 
-from data import batches, cifar10_files, errors, prepared
+from data import cifar10_files, errors, files, prepared, splits
 
 IMAGE_SHAPE = (32, 32, 3)
 NUM_LEVELS = 256
@@ -60,7 +59,7 @@ def load(split, data_dir=None, tmp_dir=None, download=False, archive_md5=None):
         hexadecimal, in place of the official `cifar10_files.ARCHIVE_MD5`.
 
     Returns:
-      `batches.Split` with images uint8 `[N, 32, 32, 3]`; `index` is the position in
+      `splits.Split` with images uint8 `[N, 32, 32, 3]`; `index` is the position in
       the order of reading.
     """
     if split not in _BATCH_FILES:
@@ -68,7 +67,7 @@ def load(split, data_dir=None, tmp_dir=None, download=False, archive_md5=None):
     if data_dir is None:
         data_dir = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     data_dir = os.path.expanduser(data_dir)
-    if not download and not tf.io.gfile.isdir(data_dir):
+    if not download and not files.is_folder(data_dir):
         raise errors.DataNotFoundError(
             f"`data_dir` must be a folder; make it and {_HOW_TO_GET_IT}. "
             f"Received: {data_dir}"
@@ -79,7 +78,7 @@ def load(split, data_dir=None, tmp_dir=None, download=False, archive_md5=None):
     if parts is None:
         parts = _read_prepared(split, data_dir, tmp_dir, download)
     image, label = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return batches.Split(
+    return splits.Split(
         image=image,
         label=label,
         index=np.arange(len(image), dtype=np.int32),

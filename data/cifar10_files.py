@@ -10,9 +10,8 @@ from concurrent import futures
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from data import archives, errors, pickles
+from data import archives, errors, files, pickles
 
 BINARY_ARCHIVE = "cifar-10-binary.tar.gz"
 PYTHON_ARCHIVE = "cifar-10-python.tar.gz"
@@ -142,13 +141,13 @@ def _read_folder(kind, folder, names):
 def _existing(stem, kind):
     """The first of the paths `stem` + suffix that exists, or `None`."""
     paths = (stem + suffix for suffix in kind.suffixes)
-    return next(filter(tf.io.gfile.exists, paths), None)
+    return next(filter(files.exists, paths), None)
 
 
 def _read_archive(kind, folder, names, archive_md5):
     """The batches in an archive; `None` if there is no archive."""
     path = os.path.join(folder, kind.archive)
-    if not tf.io.gfile.exists(path):
+    if not files.exists(path):
         return None
     members = [f"{kind.folder}/{name}{kind.suffixes[0]}" for name in names]
     contents = archives.read_members(

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn import datasets
 
-from data import batches, errors
+from data import errors, splits
 
 IMAGE_SHAPE = (8, 8, 1)
 NUM_LEVELS = 17
@@ -23,7 +23,7 @@ def load(split):
       split: "train" or "test".
 
     Returns:
-      `batches.Split` with images uint8 `[N, 8, 8, 1]` of values 0 to 16; `index` is
+      `splits.Split` with images uint8 `[N, 8, 8, 1]` of values 0 to 16; `index` is
       the position in scikit-learn's order.
     """
     if split not in NUM_EXAMPLES:
@@ -32,7 +32,7 @@ def load(split):
     order = np.random.RandomState(0).permutation(len(bunch.images))
     num_train = NUM_EXAMPLES["train"]
     chosen = order[:num_train] if split == "train" else order[num_train:]
-    return batches.Split(
+    return splits.Split(
         image=bunch.images[chosen].astype(np.uint8)[..., np.newaxis],
         label=bunch.target[chosen].astype(np.int32),
         index=chosen.astype(np.int32),

@@ -11,7 +11,6 @@ import dataclasses
 import os
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from data import errors, png_archive
@@ -27,7 +26,7 @@ _FOLDERS = ("", os.path.join("downloads", "manual"))  # The second is TFDS's.
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamedSplit:
-    """A split whose images stay on disk; used like `batches.Split`.
+    """A split whose images stay on disk; used like `splits.Split`.
 
     Attributes:
       archive: `PngArchive`.
@@ -67,7 +66,10 @@ class StreamedSplit:
         return self.archive.read(places + self.positions.start)
 
     def gatherer(self):
-        """A function from positions int64 `[B]` to the batch's entries there."""
+        """A function from positions int64 `[B]` to the batch's entries there; for
+        tf.data."""
+        import tensorflow as tf
+
         start = self.positions.start
 
         def gather(positions):

@@ -4,9 +4,8 @@ import contextlib
 import os
 
 import numpy as np
-import tensorflow as tf
 
-from data import errors
+from data import errors, files
 
 _READ_AT_ONCE = 500
 
@@ -51,7 +50,7 @@ def stream(source, split):
 
 
 def _builder(name, data_dir, tmp_dir, download):
-    if not download and not tf.io.gfile.isdir(os.path.join(data_dir, name)):
+    if not download and not files.is_folder(os.path.join(data_dir, name)):
         return None
     # Slow to import, and many a program never needs it.
     import tensorflow_datasets as tfds

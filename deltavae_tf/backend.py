@@ -1,6 +1,7 @@
 """What differs between Keras backends. The only file that asks which one is in use."""
 
 import keras
+from keras import ops
 
 name = keras.backend.backend()
 
@@ -10,6 +11,7 @@ if name == "tensorflow":
 
     linalg = tf.linalg
 elif name == "jax":
+    import jax
     from tensorflow_probability.substrates import jax as tfp
 
     linalg = tfp.tf2jax.linalg
@@ -22,20 +24,56 @@ else:
 tfd = tfp.distributions
 
 
-def compile(function):
-    """Compiles a function of tensors as a whole, by XLA."""
-    if name == "jax":
-        import jax
+def compile(function, layer=None):
+    """Compiles a function of tensors as a whole, by XLA.
 
-        return jax.jit(function)
+    Args:
+      function: callable.
+      layer: keras.Layer whose weights the function reads; None if it reads none. JAX
+        would take weights that it is not told of for constants.
+    """
+    if name == "jax":
+        return _jit(function, layer)
     return tf.function(function, jit_compile=True)
 
 
-def graph(function):
-    """Compiles a function of tensors, on TensorFlow without XLA (quicker on a CPU)."""
+def graph(function, layer=None):
+    """As `compile`, on TensorFlow without XLA (quicker on a CPU)."""
     if name == "jax":
-        return compile(function)
+        return _jit(function, layer)
     return tf.function(function, autograph=False)
+
+
+def _jit(function, layer):
+    if layer is None:
+        return jax.jit(function)
+
+    @jax.jit
+    def pure(values, args, kwargs):
+        mapping = list(zip(layer.variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return function(*args, **kwargs)
+
+    def call(*args, **kwargs):
+        values = [ops.convert_to_tensor(variable) for variable in layer.variables]
+        return pure(values, args, kwargs)
+
+    return call
+
+
+def make_variables(layer, *inputs):
+    """Calls a layer once, for its variables alone.
+
+    Args:
+      layer: keras.Layer.
+      *inputs: arrays.
+    """
+    if name == "jax":
+        # Called as it is, each of its hundreds of operations would be compiled.
+        with keras.StatelessScope():
+            jax.eval_shape(layer, *inputs)
+    else:
+        layer(*inputs)
 
 
 def num_replicas():
@@ -63,21 +101,25 @@ def sum_over_replicas(x):
     return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
-def value_and_gradients(function, variables):
+def value_and_gradients(function, variables, state=()):
     """`function()` and its dense gradients, both summed over the replicas of all
-    workers. TensorFlow only.
+    workers.
 
     Args:
-      function: callable, returns a scalar, this replica's share of the loss.
+      function: callable, returns a scalar, this replica's share of the loss, and
+        whatever else is wanted of it: a structure of tensors.
       variables: list of keras.Variable.
+      state: list of all other keras.Variable that the function reads or assigns.
 
     Returns:
-      Scalar, list of tensors.
+      Scalar, list of tensors, the structure.
     """
+    if name == "jax":
+        return _value_and_gradients_on_jax(function, variables, list(state))
     if tf.inside_function():
         # Pairwise sums: the order in which TensorFlow's AddN adds up three gradients
         # or more depends on which of their buffers is free first.
-        value = function()
+        value, others = function()
         gradients = tf.gradients(
             value,
             [v.value for v in variables],
@@ -85,7 +127,7 @@ def value_and_gradients(function, variables):
         )
     else:
         with tf.GradientTape() as tape:
-            value = function()
+            value, others = function()
         gradients = tape.gradient(value, [v.value for v in variables])
     missing = [v.path for v, g in zip(variables, gradients, strict=True) if g is None]
     if missing:
@@ -97,4 +139,21 @@ def value_and_gradients(function, variables):
         value, *gradients = context.all_reduce(
             tf.distribute.ReduceOp.SUM, [value, *gradients]
         )
-    return value, gradients
+    return value, gradients, others
+
+
+def _value_and_gradients_on_jax(function, variables, state):
+    def pure(values, state_values):
+        mapping = list(zip([*variables, *state], [*values, *state_values], strict=True))
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            value, others = function()
+        return value, (others, [scope.get_current_value(v) for v in state])
+
+    values, before = (
+        [ops.convert_to_tensor(v) for v in part] for part in (variables, state)
+    )
+    found, gradients = jax.value_and_grad(pure, has_aux=True)(values, before)
+    value, (others, after) = found
+    for variable, new in zip(state, after, strict=True):
+        variable.assign(new)
+    return value, gradients, others

@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 
 from data import cifar10, digits, imagenet32
-from deltavae_tf import objectives, units
+from deltavae_tf import backend, objectives, units
 from deltavae_tf.distributions import ar1
 from deltavae_tf.models import (
     auxiliary_prior,
@@ -26,7 +26,7 @@ _HIGHEST_ALPHA = 0.999  # Of what is known to train; the paper has up to .99.
 class Problem:
     """A data set: how to load a split, and the shape of its images."""
 
-    load: Callable  # (split, data_dir=, tmp_dir=, download=) -> data.batches.Split
+    load: Callable  # (split, data_dir=, tmp_dir=, download=) -> data.splits.Split
     image_shape: tuple
     num_levels: int
     num_held_out: int  # Training images kept for evaluation without the test set.
@@ -185,7 +185,7 @@ def image_model(hparams, image_shape, num_levels, seed=0):
         dtype=policy,
         **parts,
     )
-    model(np.zeros((1, *image_shape), np.uint8))
+    backend.make_variables(model, np.zeros((1, *image_shape), np.uint8))
     if hparams.trained_part == "auxiliary_prior":
         if not hparams.use_latents:
             raise ValueError(

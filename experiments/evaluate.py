@@ -16,11 +16,11 @@ import os
 import numpy as np
 from absl import logging
 
-from data import batches
 from deltavae_tf import units
 from deltavae_tf.evaluation import importance, likelihood
 from deltavae_tf.training import checkpoints
 from experiments import finished, flags, measure, runs
+from experiments.inputs import batches
 
 FLAGS = flags.FLAGS
 _SAMPLES = flags.flags.DEFINE_integer(

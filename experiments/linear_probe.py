@@ -12,10 +12,10 @@ import os
 
 from absl import logging
 
-from data import batches
 from deltavae_tf.evaluation import linear_probe, posteriors
 from deltavae_tf.training import checkpoints
 from experiments import finished, flags
+from experiments.inputs import batches
 
 _TRAIN_IMAGES = flags.flags.DEFINE_integer(
     "train_images", None, "Train the probe on so many images; by default on all."

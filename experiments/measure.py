@@ -1,8 +1,8 @@
 """What is measured of a trained image model, for every table and figure."""
 
-from data import batches
 from deltavae_tf import units
 from deltavae_tf.evaluation import collapse, linear_probe, posteriors
+from experiments.inputs import batches
 
 _TERMS = ("distortion", "rate", "rate_aux")
 

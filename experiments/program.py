@@ -4,8 +4,7 @@ import logging as standard_logging
 
 from absl import logging
 
-from deltavae_tf.training import strategy as strategies
-from deltavae_tf.training import workers
+from deltavae_tf.training import engines
 from experiments import flags, runs
 
 FLAGS = flags.FLAGS
@@ -23,7 +22,7 @@ def main(experiment, make_run):
     hparams = flags.hparams()
     if not FLAGS.output_dir:
         raise ValueError("--output_dir is needed: the folder that receives the run")
-    strategy = strategies.make(
+    engine = engines.make(
         FLAGS.use_tpu, FLAGS.cloud_tpu_name, FLAGS.tpu_num_shards, FLAGS.worker_gpu
     )
     options = runs.Options(
@@ -33,7 +32,7 @@ def main(experiment, make_run):
         tmp_dir=FLAGS.tmp_dir,
         download=FLAGS.generate_data,
         use_test_set=FLAGS.eval_use_test_set,
-        strategy=strategy,
+        engine=engine,
         iterations_per_loop=FLAGS.iterations_per_loop,
         save_seconds=FLAGS.save_checkpoints_secs,
         keep_max=FLAGS.keep_checkpoint_max,
@@ -41,7 +40,7 @@ def main(experiment, make_run):
         flags_text=flags.as_text(),
         warm_start_from=FLAGS.warm_start_from,
     )
-    with workers.restarting(strategy), make_run(experiment, hparams, options) as run:
+    with engine.restarting(), make_run(experiment, hparams, options) as run:
         _run(run, hparams)
 
 

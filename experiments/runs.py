@@ -7,17 +7,15 @@ import json
 import os
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
-from data import batches
 from deltavae_tf import units
 from deltavae_tf.evaluation import likelihood
 from deltavae_tf.sampling import images
-from deltavae_tf.training import checkpoints, loop, run_folder, workers
-from deltavae_tf.training import strategy as strategies
-from experiments import build, text_build
+from deltavae_tf.training import checkpoints, engines, loop, run_folder
+from experiments import build
 from experiments import hparams as registry
+from experiments.inputs import batches
 
 _NUM_SAMPLES = 16
 _EVALUATION = "evaluation.json"
@@ -33,7 +31,7 @@ class Options:
     tmp_dir: str | None = None
     download: bool = False
     use_test_set: bool = False
-    strategy: tf.distribute.Strategy | None = None
+    engine: object = None  # See `engines`; None for the backend's, on one device.
     iterations_per_loop: int = 100
     log_every: int = 100
     save_seconds: int = 0
@@ -66,13 +64,13 @@ class Run:
         self.hparams = hparams
         self.options = options
         self.problem = self._problem()
-        self.strategy = options.strategy or tf.distribute.get_strategy()
+        self.engine = options.engine or engines.make()
         self.folder = run_folder.RunFolder(
-            options.output_dir, writes=workers.is_chief(self.strategy)
+            options.output_dir, writes=self.engine.is_chief
         )
 
     def __enter__(self):
-        strategies.make_deterministic()
+        self.engine.prepare()
         self.training, self.held_out = self._load()
         identity = {
             **self.hparams.to_dict(),
@@ -87,12 +85,11 @@ class Run:
             self.hparams.may_change_on_resume(),
         )
         try:
-            workers.check_workers_agree(
+            self.engine.check_agreement(
                 int(checkpoints.fingerprint(identity)[:12], 16),
-                self.strategy,
                 "Every worker must be started with the same flags",
             )
-            with self.strategy.scope():
+            with self.engine.scope():
                 self.model = model_of(self.hparams, self.options.seed)
                 self.state = loop.State(
                     self.model,
@@ -129,7 +126,7 @@ class Run:
         raise NotImplementedError
 
     def _training_batches(self, step):
-        """Infinite `tf.data.Dataset` of global batches from that step on."""
+        """Infinite global batches from that step on, as the engine takes them."""
         raise NotImplementedError
 
     def _measure(self, num_batches):
@@ -160,7 +157,8 @@ class Run:
             _warm_start(self.state, self.options.warm_start_from)
         weight_norm = getattr(self.hparams, "normalization", "") == "weight"
         if weight_norm and not self.state.manager.steps():
-            self.model.initialize_from(next(iter(self._training_batches(0))))
+            batch = self.engine.first_batch(self._training_batches(0))
+            self.model.initialize_from(batch)
         settings = loop.Settings(
             train_steps=self.hparams.train_steps,
             eval_every=self.hparams.eval_every,
@@ -177,7 +175,7 @@ class Run:
             settings,
             evaluate=lambda step: self._evaluate(self.hparams.eval_steps),
             sample=self._write_samples if self.options.write_samples else None,
-            strategy=self.strategy,
+            engine=self.engine,
         )
 
     def evaluate(self):
@@ -237,13 +235,8 @@ class ImageRun(Run):
         return {"training_images": len(self.training)}
 
     def _get_ready(self):
-        self.evaluator = likelihood.Evaluator(
-            self.model,
-            functools.partial(strategies.over_replicas, strategy=self.strategy),
-        )
-        self._draw = strategies.on_one_replica(
-            lambda: self.model.sample(_NUM_SAMPLES), self.strategy
-        )
+        self.evaluator = likelihood.Evaluator(self.model, self.engine.over_replicas)
+        self._draw = self.engine.on_one_replica(lambda: self.model.sample(_NUM_SAMPLES))
 
     def _training_batches(self, step):
         return batches.training_batches(
@@ -263,7 +256,7 @@ class ImageRun(Run):
         path = os.path.join(self.folder.samples, f"step-{step:08d}.png")
         picture = images.grid(drawn, 8, levels, zoom=3)
         images.write_png(path, picture)
-        tf.summary.image("samples", picture[None], step=step)
+        self.engine.image("samples", picture, step)
 
 
 @contextlib.contextmanager
@@ -279,6 +272,8 @@ def averaged(state):
 def model_of(hparams, seed):
     """The built, compiled model of a set of hyper-parameters."""
     if isinstance(hparams, registry.TextHparams):
+        from experiments import text_build  # Vocabularies need TensorFlow.
+
         return text_build.text_model(hparams, seed)
     problem = build.problem(hparams.problem)
     return build.image_model(hparams, problem.image_shape, problem.num_levels, seed)
@@ -298,6 +293,8 @@ def _warm_start(state, path):
     found = checkpoints.read(path, like=checkpoints.keyed(weights))
     checkpoints.assign_arrays(weights, found.arrays)
     state.model.steps.assign(0)
+    if state.average is not None:
+        state.average.reset()
     logging.info("Started from the weights of %s.", path)
 
 
@@ -313,8 +310,9 @@ def load(path, use_average=True):
       checkpoint.
     """
     _, held = run_folder.read_identity(path)
-    text = held.get("problem") in list(text_build.PROBLEMS)  # A list: it may be no str.
-    kind = registry.TextHparams if text else registry.ImageHparams
+    kind = registry.ImageHparams
+    if held.get("problem") in registry.TextHparams.problems():
+        kind = registry.TextHparams
     fields = {f.name for f in dataclasses.fields(kind)}
     hparams = kind.from_dict({k: v for k, v in held.items() if k in fields})
     seed = held.get("random_seed")

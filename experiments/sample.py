@@ -25,7 +25,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from data import batches
+from data import splits
 from deltavae_tf.sampling import images, traversals
 from deltavae_tf.training import checkpoints
 from experiments import build, flags, runs
@@ -150,7 +150,7 @@ def _originals(problem_name):
                 f"--images must be integers from 0 to {len(split) - 1}, once each. "
                 f"Received: {','.join(_IMAGES.value)}"
             )
-    return batches.Split(
+    return splits.Split(
         split.image[places],
         split.label[places],
         np.array(places, np.int32),

@@ -71,6 +71,11 @@ class TextHparams(training_fields.TrainingHparams):
                 f"Received: {self.target_rate_bits}"
             )
 
+    @classmethod
+    def problems(cls):
+        """The names of the text data sets: tuple of str."""
+        return cls.__dataclass_fields__["problem"].metadata["choices"]
+
     @property
     def decoder_width(self):
         """int, what the paper's learning-rate schedule calls h_d."""

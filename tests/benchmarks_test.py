@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import ours, pixel_cnn, speed, timing
-from data import batches, cifar10
+from data import cifar10, splits
 
 SIZE = (8, 8, 3)
 TINY_PEER = {"dropout_p": 0.0, "num_resnet": 1, "num_hierarchies": 1}
@@ -18,7 +18,7 @@ def fake_split(name, **unused):
     rng = np.random.default_rng(0)
     index = np.arange(8, dtype=np.int32)
     images = rng.integers(0, 256, (8, *SIZE), dtype=np.uint8)
-    return batches.Split(images, index % 3, index, f"cifar10/{name}")
+    return splits.Split(images, index % 3, index, f"cifar10/{name}")
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,14 @@
 """Set-up shared by all tests."""
 
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# Compiled JAX programs, for this and all later processes: most of the tests' time.
+_COMPILED = pathlib.Path(__file__).parents[1] / ".venv-jax" / "compiled"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 from absl import flags  # noqa: E402
 

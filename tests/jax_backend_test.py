@@ -4,6 +4,8 @@ In the product's environment the numbers are TensorFlow's; `make test-jax` runs 
 file where JAX is, and skips what needs TensorFlow.
 """
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -54,7 +56,7 @@ def make(dropout_rate=0.0):
         "index": np.arange(10, 16, dtype="int32"),
         "mask": np.ones(6, "float32"),
     }
-    model(batch)
+    backend.make_variables(model, batch)
     rng = np.random.default_rng(1)
     for variable in model.trainable_variables:
         start = 1.0 if variable.name in ("gamma", "gain") else 0.0
@@ -68,7 +70,8 @@ def test_terms_are_the_same_numbers_on_every_backend():
         (False, EVALUATED),
         (True, TRAINED),
     ):
-        terms = model(batch, training=training)
+        call = functools.partial(model, training=training)
+        terms = backend.graph(call, model)(batch)
         for name, value in expected.items():
             found = ops.convert_to_numpy(terms[name])
             np.testing.assert_allclose(found, value, rtol=2e-4, err_msg=name)
@@ -78,7 +81,7 @@ def test_samples_are_the_same_numbers_on_every_backend():
     model, _ = make()
     z = ops.convert_to_numpy(model.sample_latents(2, "aux", seed=1))
     np.testing.assert_allclose(z[1, :, 0], LATENTS, rtol=1e-3)
-    cached = ops.convert_to_numpy(backend.compile(model.decoder.sample)(
+    cached = ops.convert_to_numpy(backend.compile(model.decoder.sample, model.decoder)(
         z, testing.keys(2), ops.convert_to_tensor(1.0)
     ))  # fmt: skip
     naive = images.naive_sample(model.decoder, z, testing.keys(2))

@@ -19,7 +19,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 from data import digits
-from deltavae_tf.training import checkpoints, strategy as strategies
+from deltavae_tf.training import checkpoints, strategy as strategies, tensorflow_engine
 from experiments import hparams, runs
 
 replicas, path = int(sys.argv[1]), sys.argv[2]
@@ -29,7 +29,8 @@ chosen = hparams.hparams(
     "dropout=0.2,clip_norm=1,learning_rate_schedule=constant,adam_epsilon=1e-3,"
     "method=geco,geco_distortion_bpd=2,"  # Its state is of the whole batch.
     "train_steps=6,eval_every=6,eval_steps=3")
-options = runs.Options(output_dir=path, strategy=strategy, log_every=3,
+options = runs.Options(output_dir=path,
+                       engine=tensorflow_engine.Engine(strategy), log_every=3,
                        progress=False, write_samples=False)
 with runs.ImageRun("digits", chosen, options) as run:
     run.train()

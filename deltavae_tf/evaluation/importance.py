@@ -28,7 +28,7 @@ class ImportanceWeights:
             )
         self._model = model
         self._prior = prior
-        self._weights_of = backend.graph(self._weights)
+        self._weights_of = backend.graph(self._weights, model)
 
     def _weights(self, x, index, k):
         model = self._model

@@ -25,7 +25,7 @@ class Evaluator:
             terms = model(batch, training=False)
             return {**terms, "index": batch["index"], "mask": batch["mask"]}
 
-        self._terms_of = (over_replicas or _on_one_device)(terms_of)
+        self._terms_of = (over_replicas or self._on_one_device)(terms_of)
 
     def per_example(self, batches):
         """The one-sample terms of every example.
@@ -83,13 +83,12 @@ class Evaluator:
             found[f"{name}_bpd"] = units.bits_per_dim(found[f"{name}_nats"], num_dims)
         return {**found, "num_examples": size}
 
+    def _on_one_device(self, function):
+        compiled = backend.graph(function, self._model)
 
-def _on_one_device(function):
-    compiled = backend.graph(function)
+        def run(batches):
+            for batch in batches:
+                found = compiled(batch)
+                yield {name: ops.convert_to_numpy(v) for name, v in found.items()}
 
-    def run(batches):
-        for batch in batches:
-            found = compiled(batch)
-            yield {name: ops.convert_to_numpy(v) for name, v in found.items()}
-
-    return run
+        return run

@@ -22,7 +22,7 @@ def moments(model, batches):
         q = model.encode(x).distribution
         return q.loc, q.scale
 
-    encode = backend.graph(encode)
+    encode = backend.graph(encode, model)
     parts = []
     for batch in batches:
         real = ops.convert_to_numpy(batch["mask"]) > 0

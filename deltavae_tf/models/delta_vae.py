@@ -183,7 +183,7 @@ class DeltaVAE(keras.Model):
             return float(self.encoder.committed_rate(tuple(self.prior.event_shape)))
         return float(self.prior.committed_rate())
 
-    # Training. TensorFlow takes `train_step`; JAX's own step uses `compute_loss`.
+    # Training. The loop takes `update`; Keras's own step on JAX uses `compute_loss`.
 
     def compile(self, optimizer="adam", clip_norm=None, **kwargs):
         """As `keras.Model.compile`; the loss is the objective's.
@@ -281,17 +281,30 @@ class DeltaVAE(keras.Model):
         return super().fit(x, *args, **kwargs)
 
     def train_step(self, *args):
-        """One step of the optimizer; on TensorFlow, inside a replica."""
+        """One step as Keras's `fit` takes it, of another form for each backend."""
         if backend.name != "tensorflow":
             return super().train_step(*args)
-        (batch,) = args
-        terms = {}
+        return self.update(*args)
+
+    def update(self, batch):
+        """One step of the optimizer; on TensorFlow, inside a replica.
+
+        On JAX it may run within a `keras.StatelessScope`, and so be compiled.
+
+        Args:
+          batch: as for `call`.
+
+        Returns:
+          dict of scalars: the running means of all metrics.
+        """
 
         def loss():
-            terms.update(self(batch, training=True))
-            return self.compute_loss(batch, y_pred=terms)
+            terms = self(batch, training=True)
+            return self.compute_loss(batch, y_pred=terms), terms
 
-        value, gradients = backend.value_and_gradients(loss, self.trainable_variables)
+        value, gradients, terms = backend.value_and_gradients(
+            loss, self.trainable_variables, self.non_trainable_variables
+        )
         norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in gradients))
         factor = 1.0 / backend.num_replicas()  # The optimizer sums over replicas.
         if self.clip_norm:
@@ -454,7 +467,7 @@ class DeltaVAE(keras.Model):
         if not hasattr(self.decoder, "sample"):
             return self.decoder(z, None).sample(seed=seed + first)
         if self._sample is None:
-            self._sample = backend.compile(self.decoder.sample)
+            self._sample = backend.compile(self.decoder.sample, self.decoder)
         temperature = ops.convert_to_tensor(temperature, dtype="float32")
         # Within one of several replicas the strategy compiles, or nobody can.
         alone = backend.num_replicas() == 1

@@ -279,7 +279,7 @@ class TextVAE(delta_vae.DeltaVAE):
                 sample = self.decoder.sample_from_uniforms
                 return sample(*arguments, top_k=top_k, top_p=top_p)
 
-            self._samplers[top_k, top_p] = backend.compile(draw)
+            self._samplers[top_k, top_p] = backend.compile(draw, self.decoder)
         keys = sample_keys(seed, first, n, _TOKENS)
         # Noise outside: XLA would take longer to compile it than all the rest.
         uniforms = text_decoder.uniforms_of(keys, length)

@@ -66,7 +66,7 @@ def naive_pass(decoder, z, uniforms, temperature=1.0, compiler=backend.graph):
             uniforms[..., 0], uniforms[..., 1:], temperature
         )
 
-    return compiler(draw)
+    return compiler(draw, decoder)
 
 
 def grid(images, columns, num_levels=256, zoom=1):

@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable
 
 import keras
-import tensorflow as tf
 import tqdm
 from absl import logging
 
-from deltavae_tf.training import averaging, checkpoints, workers
-from deltavae_tf.training import strategy as strategies
+from deltavae_tf.training import averaging, checkpoints, engines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Settings:
       steps_per_call: int, steps in one call of the device.
       save_seconds: int, also save a checkpoint when so many seconds have passed; 0:
         with evaluations only.
-      jit_compile: bool, compile the step as a whole by XLA.
+      jit_compile: bool, compile the step as a whole by XLA; on JAX it always is.
       progress: bool, show a progress bar.
     """
 
@@ -82,12 +80,12 @@ class State:
 
 def run(
     state: State,
-    batches_from: Callable[[int], tf.data.Dataset],
+    batches_from: Callable,
     folder,
     settings: Settings,
     evaluate: Callable[[int], dict] | None = None,
     sample: Callable[[int], None] | None = None,
-    strategy=None,
+    engine=None,
 ):
     """Trains up to `settings.train_steps`, from the newest checkpoint if there is one.
 
@@ -97,12 +95,13 @@ def run(
 
     Args:
       state: `State`.
-      batches_from: step -> infinite data set of global batches from that step on.
+      batches_from: step -> infinite global batches from that step on, as the engine
+        takes them: a `tf.data.Dataset`, or `data.resident.TrainingBatches`.
       folder: claimed `RunFolder`.
       settings: `Settings`.
       evaluate: step -> dict of floats, logged with the prefix `eval_`.
       sample: step -> None, draws samples; called with each evaluation.
-      strategy: `tf.distribute.Strategy`; None for the one in scope.
+      engine: see `engines`; None for the one of the backend, on one device.
 
     Returns:
       int, the step reached: `train_steps`, or less after SIGTERM or Ctrl-C.
@@ -111,12 +110,11 @@ def run(
       FloatingPointError: a loss or gradient was not finite; names the step.
       ValueError: workers do not see the same checkpoints.
     """
-    strategy = strategy or tf.distribute.get_strategy()
+    engine = engine or engines.make()
     model = state.model
     step = state.restore()
-    workers.check_workers_agree(
+    engine.check_agreement(
         step,
-        strategy,
         "Every worker must see the same newest checkpoint: --output_dir must be one "
         "folder on a file system that they share",
     )
@@ -126,11 +124,7 @@ def run(
         return step
     if step:
         logging.info("Going on from the checkpoint of step %d.", step)
-    batches = iter(strategies.distribute(batches_from(step), strategy))
-    train = _train_function(state, strategy, settings.jit_compile)
-    writer = tf.summary.create_noop_writer()
-    if folder.writes:
-        writer = tf.summary.create_file_writer(folder.path)
+    train = engine.trainer(state, batches_from(step), settings)
     bar = tqdm.tqdm(
         total=settings.train_steps,
         initial=step,
@@ -139,11 +133,11 @@ def run(
         dynamic_ncols=True,
     )
     saved_at = time.monotonic()
-    with writer.as_default(), bar, _Interrupts() as interrupts:
+    with engine.summaries(folder), bar, _Interrupts() as interrupts:
         window_start, window_step = time.monotonic(), step
-        while step < settings.train_steps and not _stopped(interrupts, strategy):
+        while step < settings.train_steps and not _stopped(interrupts, engine):
             count = _steps_to_event(step, settings)
-            bad = int(train(batches, tf.constant(count), tf.constant(step)))
+            bad = train(count, step)
             if bad:
                 _report_non_finite(state, folder, bad)
             step += count
@@ -164,10 +158,7 @@ def run(
                 if at_eval and sample is not None:
                     sample(step)
                 folder.append_metrics(row)
-                for name, value in row.items():
-                    if name != "step":
-                        tf.summary.scalar(name, value, step=step)
-                writer.flush()
+                engine.scalars(row)
                 model.reset_metrics()
                 window_start, window_step = time.monotonic(), step
             # Between rows a resumed window of metrics would be a partial one.
@@ -185,10 +176,9 @@ def run(
     return step
 
 
-def _stopped(interrupts, strategy):
+def _stopped(interrupts, engine):
     """Whether any worker was asked to stop: then all do, after the same step."""
-    asked = workers.from_all_workers([bool(interrupts.received)], strategy)
-    if asked.any() and not interrupts.received:
+    if engine.any_asked(bool(interrupts.received)) and not interrupts.received:
         interrupts.received = "another worker's signal"
     return bool(interrupts.received)
 
@@ -198,39 +188,6 @@ def _steps_to_event(step, settings):
     ends = [step + settings.steps_per_call, settings.train_steps]
     ends += [e * (step // e + 1) for e in (settings.log_every, settings.eval_every)]
     return min(ends) - step
-
-
-def _train_function(state, strategy, jit_compile):
-    model, average = state.model, state.average
-    jit_compile = jit_compile and not strategies.is_tpu(strategy)
-    if jit_compile and strategy.num_replicas_in_sync > 1:
-        raise ValueError(
-            "Keras cannot compile a step of several replicas by XLA; leave out "
-            f"--xla_compile. Received: {strategy.num_replicas_in_sync} replicas"
-        )
-
-    @tf.function(jit_compile=jit_compile, autograph=False)
-    def one_step(batch):
-        logs = model.train_step(batch)
-        if average is not None:
-            average.update()
-        return logs["loss"], logs["grad_norm"]
-
-    @tf.function
-    def train(batches, count, first):
-        """`count` steps; returns the first step with a non-finite number, or 0."""
-        bad = tf.constant(0)
-        for i in tf.range(count):
-            loss, norm = strategy.run(one_step, args=(next(batches),))
-            # Running means of sums over all replicas: the same everywhere, and once
-            # not finite, they stay so.
-            loss = strategy.experimental_local_results(loss)[0]
-            norm = strategy.experimental_local_results(norm)[0]
-            finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
-            bad = tf.where((bad == 0) & ~finite, first + i + 1, bad)
-        return bad
-
-    return train
 
 
 def _training_row(model, step, steps_per_second):

@@ -10,10 +10,11 @@ from absl import logging
 from matplotlib import colormaps
 from sklearn import manifold
 
-from data import batches, cifar10
+from data import cifar10
 from deltavae_tf.evaluation import posteriors
 from experiments import finished, flags
 from experiments.figures import style
+from experiments.inputs import batches
 
 FIGURE = flags.flags.DEFINE_string("figure", None, "The .png file to write.")
 _IMAGES = flags.flags.DEFINE_integer("images", 3000, "How many.", lower_bound=10)

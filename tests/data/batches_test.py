@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import data
-from data import batches
+from data import batches, splits
 
 NUM_EXAMPLES = 11
 
@@ -17,7 +17,7 @@ def make_split(num_examples=NUM_EXAMPLES):
     """A split whose image, label and index all say which example it is."""
     number = np.arange(num_examples)
     image = np.broadcast_to(number[:, None, None, None], [num_examples, 2, 3, 1])
-    return batches.Split(
+    return splits.Split(
         image=image.astype(np.uint8),
         label=(number % 4).astype(np.int32),
         index=(100 + number).astype(np.int32),
@@ -206,7 +206,7 @@ def test_bad_splits(change, message):
         "index": np.arange(2, dtype=np.int32),
     }
     with pytest.raises(data.DataError, match=message):
-        batches.Split(**{**good, **change}, name="toy/train")
+        splits.Split(**{**good, **change}, name="toy/train")
 
 
 def test_empty_split_and_bad_limit():

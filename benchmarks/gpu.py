@@ -1,0 +1,129 @@
+r"""Times training steps and sampling on one accelerator, under JAX and no TensorFlow.
+
+  KERAS_BACKEND=jax python -m benchmarks.gpu --hparams_set=cifar10_ablation \
+      --hparams=dtype=mixed_bfloat16,batch_size=64 --steps=50 --sample=64,256
+
+Prints one JSON object: milliseconds a step (median over calls), images a second, the
+share of the peak that products and convolutions reach (model FLOPs utilization: their
+operations, counted by `experiments.plan` into results/gpu_floor.json, over time and
+over the matrix rate measured here first), and images sampled a second. Images are
+random: times do not depend on them. --profile names a folder for JAX's profiler.
+"""
+
+import argparse
+import json
+import pathlib
+import time
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+from data import resident, splits
+from deltavae_tf.training import averaging, jax_engine
+from experiments import build, hparams
+
+FLOOR = pathlib.Path(__file__).parent / "results" / "gpu_floor.json"
+_SPLIT_SIZE = 4096
+
+
+def matrix_rate(size):
+    """Operations a second of a bfloat16 product of random `[size, size]` matrices."""
+    a, b = jax.random.normal(jax.random.key(0), (2, size, size), jnp.bfloat16)
+    product = jax.jit(jnp.matmul)
+    return 2 * size**3 / median(lambda: product(a, b).block_until_ready(), 10)
+
+
+def copy_rate(size):
+    """Bytes a second, read and written, of negating `size` float32 numbers."""
+    x = jax.random.normal(jax.random.key(0), (size,), jnp.float32)
+    negate = jax.jit(jnp.negative)
+    return 8 * size / median(lambda: negate(x).block_until_ready(), 10)
+
+
+def median(function, repeats):
+    """Median seconds of a call, after two that compile and warm up."""
+    function()
+    function()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds))
+
+
+def trainer(model, chosen, problem, steps):
+    """A `Trainer` of the model on random images."""
+    random = np.random.default_rng(0)
+    size = max(_SPLIT_SIZE, chosen.batch_size)
+    images = random.integers(0, problem.num_levels, (size, *problem.image_shape))
+    split = splits.Split(
+        images.astype(np.uint8),
+        np.zeros(size, np.int32),
+        np.arange(size, dtype=np.int32),
+        "random",
+    )
+    model.optimizer.build(model.trainable_variables)
+    average = None
+    if chosen.ema_decay:
+        average = averaging.WeightAverage(model.trainable_variables, chosen.ema_decay)
+    batches = resident.training_batches(split, chosen.batch_size, 0)
+    return jax_engine.Trainer(model, average, batches, steps)
+
+
+def measure(options):
+    """All numbers: dict."""
+    chosen = hparams.hparams(options.hparams_set, options.hparams)
+    problem = build.problem(chosen.problem)
+    model = build.image_model(chosen, problem.image_shape, problem.num_levels)
+    train = trainer(model, chosen, problem, options.steps)
+    found = {
+        "hparams_set": options.hparams_set,
+        "hparams": options.hparams,
+        "device": jax.devices()[0].device_kind,
+        "batch_size": chosen.batch_size,
+        "matrix_tflops": matrix_rate(options.matrix_size) / 1e12,
+        "memory_gbs": copy_rate(options.matrix_size**2) / 1e9,
+    }
+    start = time.perf_counter()
+    train(options.steps, 0)
+    found["seconds_first_call"] = time.perf_counter() - start
+    seconds = median(lambda: train(options.steps, 0), options.calls) / options.steps
+    found["ms_per_step"] = 1e3 * seconds
+    found["images_per_second"] = chosen.batch_size / seconds
+    floor = json.loads(FLOOR.read_text()).get(options.hparams_set)
+    if floor:
+        operations = floor["matrix_operations"] * chosen.batch_size
+        rate = operations / floor["batch_size"] / seconds
+        found["model_tflops"] = rate / 1e12
+        found["utilization_of_measured"] = rate / 1e12 / found["matrix_tflops"]
+        found["utilization_of_400"] = rate / 400e12
+    if options.profile:
+        with jax.profiler.trace(options.profile):
+            train(options.steps, 0)
+    for count in options.sample:
+        call = lambda n=count: jax.block_until_ready(  # noqa: E731
+            model.sample(n, "ar1" if chosen.use_latents else "aux")
+        )
+        found[f"sampled_per_second_{count}"] = count / median(call, 2)
+    return found
+
+
+def main():
+    """Reads the command line, measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hparams_set", default="cifar10_ablation")
+    parser.add_argument("--hparams", default="dtype=mixed_bfloat16")
+    parser.add_argument("--steps", type=int, default=20, help="of one call")
+    parser.add_argument("--calls", type=int, default=5)
+    parser.add_argument("--matrix_size", type=int, default=8192)
+    parser.add_argument("--sample", default="", help="numbers of images, as 64,256")
+    parser.add_argument("--profile", default="")
+    options = parser.parse_args()
+    options.sample = [int(n) for n in options.sample.split(",") if n]
+    print(json.dumps(measure(options)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Files by their paths: local ones, or those of a bucket, which take TensorFlow.
+
+Whatever goes wrong in a bucket is an `OSError` too.
+"""
+
+import contextlib
+import os
+
+
+def exists(path):
+    """Whether there is a file or folder of that path."""
+    if _is_local(path):
+        return os.path.exists(path)
+    with _as_os_error():
+        return _gfile().exists(path)
+
+
+def is_folder(path):
+    """Whether there is a folder of that path."""
+    if _is_local(path):
+        return os.path.isdir(path)
+    with _as_os_error():
+        return _gfile().isdir(path)
+
+
+@contextlib.contextmanager
+def open_binary(path):
+    """Opens a file to read its bytes; a context manager."""
+    if _is_local(path):
+        with open(path, "rb") as file:
+            yield file
+        return
+    with _as_os_error(), _gfile().GFile(path, "rb") as file:
+        yield file
+
+
+def _is_local(path):
+    return "://" not in path
+
+
+def _gfile():
+    import tensorflow as tf
+
+    return tf.io.gfile
+
+
+@contextlib.contextmanager
+def _as_os_error():
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(str(error)) from error

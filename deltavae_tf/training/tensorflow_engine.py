@@ -1,0 +1,113 @@
+"""Training on TensorFlow: a `tf.distribute` strategy, tf.data, TensorBoard's events."""
+
+import contextlib
+import functools
+
+import tensorflow as tf
+
+from deltavae_tf.training import strategy as strategies
+from deltavae_tf.training import workers
+
+
+class Engine:
+    """See `engines`.
+
+    Args:
+      strategy: `tf.distribute.Strategy`; None for the one in scope.
+    """
+
+    def __init__(self, strategy=None):
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.is_chief = workers.is_chief(self.strategy)
+        self.over_replicas = functools.partial(
+            strategies.over_replicas, strategy=self.strategy
+        )
+
+    def prepare(self):
+        """Turns off what makes two runs differ."""
+        strategies.make_deterministic()
+
+    def scope(self):
+        """Where variables are made."""
+        return self.strategy.scope()
+
+    def check_agreement(self, value, demand):
+        """Raises a ValueError that starts with `demand` if workers differ."""
+        workers.check_workers_agree(value, self.strategy, demand)
+
+    def any_asked(self, asked):
+        """Whether any worker was asked (bool); all of them call it together."""
+        return bool(workers.from_all_workers([asked], self.strategy).any())
+
+    def restarting(self):
+        """Context that starts this program anew if another worker is lost."""
+        return workers.restarting(self.strategy)
+
+    def trainer(self, state, batches, settings):
+        """Trains on a data set of global batches, one step after the other."""
+        batches = iter(strategies.distribute(batches, self.strategy))
+        train = _train_function(state, self.strategy, settings.jit_compile)
+        return lambda count, first: int(
+            train(batches, tf.constant(count), tf.constant(first))
+        )
+
+    def first_batch(self, batches):
+        """The first batch of a data set."""
+        return next(iter(batches))
+
+    def on_one_replica(self, function):
+        """A callable that gives `function()`, computed where the weights are."""
+        return strategies.on_one_replica(function, self.strategy)
+
+    @contextlib.contextmanager
+    def summaries(self, folder):
+        """TensorBoard's events go into the folder, if this process writes."""
+        writer = tf.summary.create_noop_writer()
+        if folder.writes:
+            writer = tf.summary.create_file_writer(folder.path)
+        with writer.as_default():
+            yield
+
+    def scalars(self, row):
+        """Writes a row of metrics."""
+        for name, value in row.items():
+            if name != "step":
+                tf.summary.scalar(name, value, step=row["step"])
+        tf.summary.flush()
+
+    def image(self, name, picture, step):
+        """Writes a picture, uint8 `[H, W, 3]`."""
+        tf.summary.image(name, picture[None], step=step)
+
+
+def _train_function(state, strategy, jit_compile):
+    model, average = state.model, state.average
+    jit_compile = jit_compile and not strategies.is_tpu(strategy)
+    if jit_compile and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            "Keras cannot compile a step of several replicas by XLA; leave out "
+            f"--xla_compile. Received: {strategy.num_replicas_in_sync} replicas"
+        )
+
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def one_step(batch):
+        logs = model.train_step(batch)
+        if average is not None:
+            average.update()
+        return logs["loss"], logs["grad_norm"]
+
+    @tf.function
+    def train(batches, count, first):
+        """`count` steps; returns the first step with a non-finite number, or 0."""
+        bad = tf.constant(0)
+        for i in tf.range(count):
+            loss, norm = strategy.run(one_step, args=(next(batches),))
+            # Running means of sums over all replicas: the same everywhere, and once
+            # not finite, they stay so.
+            loss = strategy.experimental_local_results(loss)[0]
+            norm = strategy.experimental_local_results(norm)[0]
+            finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
+            bad = tf.where((bad == 0) & ~finite, first + i + 1, bad)
+        return bad
+
+    return train

@@ -14,7 +14,8 @@ from absl import flags  # noqa: E402
 
 flags.FLAGS.mark_as_parsed()
 
-import tensorflow as tf  # noqa: E402
+if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+    import tensorflow as tf
 
-# To optimize a graph takes longer than to run it the few times that a test does.
-tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    # To optimize a graph takes longer than to run it the few times that a test does.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

@@ -6,6 +6,7 @@
 #   there:  receive N          takes what was carried in .gpu/N (N = 4: pieces of `join`)
 #           measure            rates of the card, steps, sampling -> $OUT/measured.jsonl
 #           train SET STEPS SECONDS   goes on with a run, as long as it may
+#           evaluate SET STEPS SECONDS   evaluates its newest checkpoint on all images
 #           send SET N         the N-th 60 MiB of its newest checkpoint -> $OUT
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,13 +57,13 @@ measure)
     done
   done
   ;;
-train)
+train | evaluate)
   run=$STATE/runs/$2
   # SIGTERM saves and ends with status 0; the same call goes on from there.
   timeout --preserve-status -s TERM "$4" "$PYTHON" -m "$PROGRAM" --hparams_set="$2" \
     --hparams="dtype=$DTYPE" --data_dir="$STATE/data" --output_dir="$run" \
-    --train_steps="$3" --eval_use_test_set --keep_checkpoint_max=1 \
-    --local_eval_frequency=${EVAL_EVERY:-2000} 2>&1 | tee "$OUT/$2.log"
+    --schedule="$mode" --train_steps="$3" --iterations_per_loop=100 --eval_use_test_set --keep_checkpoint_max=1 \
+    --local_eval_frequency=${EVAL_EVERY:-2000} 2>&1 | tee "$OUT/$2-$mode.log"
   cp "$run"/*.json* "$OUT"
   ;;
 send)

@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+JAX_TESTS := tests/jax_backend_test.py tests/jax_run_test.py
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export KERAS_BACKEND := tensorflow
@@ -30,15 +31,16 @@ demo: $(BIN)/.product ## Trains three small models on digits; prints a table, wr
 test: $(BIN)/.dev lint ## The test suite.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-slow: $(BIN)/.dev ## What takes minutes: kills, workers, XLA at every size, other environments.
+test-slow: $(BIN)/.dev .venv-jax/bin/.jax ## What takes minutes: kills, workers, XLA at every size, other environments.
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -m slow $(JAX_TESTS)
 
 lint: $(BIN)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 test-jax: .venv-jax/bin/.jax ## The model, and whole runs, on JAX in an environment of its own.
-	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest tests/jax_backend_test.py tests/jax_run_test.py
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -n 2 --dist loadfile $(JAX_TESTS)
 
 clean: ## Forgets the environments and the demo's output.
 	rm -rf $(VENV) .venv-jax demo

@@ -113,6 +113,7 @@ def test_compiled_functions_see_the_weights_of_now(straight):
     assert (moved[1] != before[1]).any()
 
 
+@pytest.mark.slow
 def test_first_non_finite_step_is_named_and_nothing_is_lost(
     straight, tmp_path, monkeypatch
 ):
@@ -135,6 +136,7 @@ def test_first_non_finite_step_is_named_and_nothing_is_lost(
     assert_same(arrays, straight[2], rtol=0)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_stops(straight, tmp_path, monkeypatch):
     take = batches.TrainingBatches.take
 
@@ -150,6 +152,7 @@ def test_sigterm_saves_and_stops(straight, tmp_path, monkeypatch):
     assert_same(arrays, straight[2], rtol=0)
 
 
+@pytest.mark.slow
 def test_killed_program_ends_as_if_it_was_not(tmp_path):
     """What a user types, twice: once killed by SIGKILL and started again."""
     flags = ["--hparams_set=digits_tiny", "--train_steps=60", "--eval_steps=1"]

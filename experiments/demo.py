@@ -82,7 +82,14 @@ def _picture(run):
             np.asarray(run.model.reconstruct(originals, seed=1)),
             np.asarray(run.model.sample(_COLUMNS)),
         ]
-    return images.grid(np.concatenate(shown), _COLUMNS, run.problem.num_levels, zoom=6)
+    return images.labeled_grid(
+        np.stack(shown),
+        ["test image", "reconstruction", "sample (auxiliary prior)"],
+        [str(i) for i in range(_COLUMNS)],
+        "delta-VAE on the digits",
+        run.problem.num_levels,
+        zoom=6,
+    )
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ demo: $(BIN)/.product ## Trains three small models on digits; prints a table, wr
 	$(BIN)/python -m experiments.demo --output_dir=demo
 
 test: $(BIN)/.dev lint ## The test suite.
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(BIN)/.dev .venv-jax/bin/.jax ## What takes minutes: kills, workers, XLA at every size, other environments.
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -m slow $(JAX_TESTS)
 
 lint: $(BIN)/.dev
@@ -40,7 +40,7 @@ lint: $(BIN)/.dev
 	$(BIN)/ruff format --check .
 
 test-jax: .venv-jax/bin/.jax ## The model, and whole runs, on JAX in an environment of its own.
-	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -n 2 --dist loadfile $(JAX_TESTS)
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(JAX_TESTS)
 
 clean: ## Forgets the environments and the demo's output.
 	rm -rf $(VENV) .venv-jax demo

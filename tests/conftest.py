@@ -19,3 +19,16 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
 
     # To optimize a graph takes longer than to run it the few times that a test does.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+# Started first, so that no process is left alone with one of them at the end.
+_LONGEST = [
+    *("programs_test", "delta_vae_test", "loop_test", "text_runs_test"),
+    *("conformance_test", "export_test", "runs_test", "notebooks_test"),
+]
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first; needs xdist's --no-loadscope-reorder."""
+    order = {name: i for i, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))

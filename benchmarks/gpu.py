@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
+from benchmarks import timing
 from data import resident, splits
 from deltavae_tf.training import averaging, jax_engine
 from experiments import build, hparams
@@ -31,26 +32,20 @@ def matrix_rate(size):
     """Operations a second of a bfloat16 product of random `[size, size]` matrices."""
     a, b = jax.random.normal(jax.random.key(0), (2, size, size), jnp.bfloat16)
     product = jax.jit(jnp.matmul)
-    return 2 * size**3 / median(lambda: product(a, b).block_until_ready(), 10)
+    return (
+        2
+        * size**3
+        / timing.median(lambda: product(a, b).block_until_ready(), 10, warm_up=2)
+    )
 
 
 def copy_rate(size):
     """Bytes a second, read and written, of negating `size` float32 numbers."""
     x = jax.random.normal(jax.random.key(0), (size,), jnp.float32)
     negate = jax.jit(jnp.negative)
-    return 8 * size / median(lambda: negate(x).block_until_ready(), 10)
-
-
-def median(function, repeats):
-    """Median seconds of a call, after two that compile and warm up."""
-    function()
-    function()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
+    return (
+        8 * size / timing.median(lambda: negate(x).block_until_ready(), 10, warm_up=2)
+    )
 
 
 def trainer(model, chosen, problem, steps):
@@ -89,7 +84,8 @@ def measure(options):
     start = time.perf_counter()
     train(options.steps, 0)
     found["seconds_first_call"] = time.perf_counter() - start
-    seconds = median(lambda: train(options.steps, 0), options.calls) / options.steps
+    seconds = timing.median(lambda: train(options.steps, 0), options.calls, warm_up=2)
+    seconds /= options.steps
     found["ms_per_step"] = 1e3 * seconds
     found["images_per_second"] = chosen.batch_size / seconds
     floor = json.loads(FLOOR.read_text()).get(options.hparams_set)
@@ -106,7 +102,7 @@ def measure(options):
         call = lambda n=count: jax.block_until_ready(  # noqa: E731
             model.sample(n, "ar1" if chosen.use_latents else "aux")
         )
-        found[f"sampled_per_second_{count}"] = count / median(call, 2)
+        found[f"sampled_per_second_{count}"] = count / timing.median(call, 2, warm_up=2)
     return found
 
 

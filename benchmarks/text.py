@@ -15,7 +15,6 @@ Needs nothing but the embedded text. Prints, as medians of --repeats:
 import argparse
 import json
 import os
-import statistics
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -23,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import timing
 from data import documents, sentences, text_batches, vocabulary
 from deltavae_tf import backend
 from deltavae_tf.models import text_decoder, text_vae
@@ -32,17 +32,6 @@ from experiments import hparams as registry
 from experiments import text_build
 
 _BATCHES = (1, 16)
-
-
-def median(function, repeats):
-    """Seconds of a call, the median after one that warms up."""
-    function()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
 
 
 def generation(model, length, repeats):
@@ -63,7 +52,7 @@ def generation(model, length, repeats):
         # The faster compiler of the two for the naive loop.
         tokens = tf.zeros((size, length), tf.int32) + 2
         passes = {
-            name: median(lambda f=f, z=z, t=tokens: f(z, t).numpy(), repeats)
+            name: timing.median(lambda f=f, z=z, t=tokens: f(z, t).numpy(), repeats)
             for name, f in (("xla", forward), ("graph", plain))
         }
         best = min(passes, key=passes.get)
@@ -73,7 +62,7 @@ def generation(model, length, repeats):
         recomputed = text.naive_sample(z, uniforms, naive)
         slow = time.perf_counter() - start
         same = float(np.mean(cached == recomputed))
-        fast = median(lambda z=z, u=uniforms: draw(z, u).numpy(), repeats)
+        fast = timing.median(lambda z=z, u=uniforms: draw(z, u).numpy(), repeats)
         found[f"batch {size}"] = {
             "tokens_drawn": int(np.count_nonzero(cached)),
             "cached_seconds": fast,
@@ -89,7 +78,7 @@ def generation(model, length, repeats):
 def pipeline(hparams, vocab, split, repeats):
     """Lines/s of encoding and tokens/s of packed batches."""
     lines = list(documents.load("train").lines())
-    seconds = median(lambda: vocab.encode(lines), repeats)
+    seconds = timing.median(lambda: vocab.encode(lines), repeats)
     data = text_batches.training_batches(
         split, hparams.batch_size, hparams.max_length, hparams.packed, 0
     )
@@ -104,7 +93,7 @@ def pipeline(hparams, vocab, split, repeats):
     tokens = draw()
     return {
         "encoding_lines_per_second": len(lines) / seconds,
-        "batches_tokens_per_second": tokens / median(draw, repeats),
+        "batches_tokens_per_second": tokens / timing.median(draw, repeats),
         "row_filled": tokens / (count * hparams.batch_size * hparams.max_length),
     }
 
@@ -125,7 +114,7 @@ def training(model, split, hparams, repeats):
             tokens.append(int(tf.math.count_nonzero(batch["tokens"])))
             float(step(batch)["loss"])
 
-    seconds = median(steps, repeats)
+    seconds = timing.median(steps, repeats)
     return {"training_tokens_per_second": count * np.mean(tokens) / seconds}
 
 

@@ -24,6 +24,11 @@ def measure(function, repeats, warm_up=1):
     return seconds
 
 
+def median(function, repeats, warm_up=1):
+    """The median of `measure`, a float."""
+    return statistics.median(measure(function, repeats, warm_up))
+
+
 def summary(seconds, **more):
     """JSON-able: median, least and most of some seconds, and how many."""
     return {

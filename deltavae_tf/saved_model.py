@@ -16,6 +16,9 @@ DESCRIPTION = os.path.join("assets.extra", "deltavae.json")
 class Signatures:
     """Base of the functions that a SavedModel of a `DeltaVAE` offers.
 
+    A subclass has `functions()`, a dict from a signature's name to its `tf.function`,
+    and `details()`, a dict of what the description says beside the signatures.
+
     Each is a pure function of its arguments, takes any number of examples, and raises
     `tf.errors.InvalidArgumentError`, inside the graph, where a value is out of range.
 
@@ -44,14 +47,6 @@ class Signatures:
             "prior": tf.TensorSpec([], tf.string),
             **specs,
         }
-
-    def functions(self):
-        """dict from a signature's name to its `tf.function`."""
-        raise NotImplementedError
-
-    def details(self):
-        """dict of what the description says beside the signatures."""
-        raise NotImplementedError
 
     def _function(self, function, names):
         """A `tf.function` of the inputs of these names, in this order."""

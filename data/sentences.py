@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from data import corpora, errors
+from data import corpora, errors, splits
 from data import vocabulary as vocabularies
 
 _FORMAT = 1
@@ -21,7 +21,7 @@ _ARRAYS = ("values", "lengths", "words", "characters")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sentences:
+class Sentences(splits.Parts):
     """One split of encoded text, in memory or mapped from disk.
 
     Attributes:
@@ -44,6 +44,8 @@ class Sentences:
     name: str
     note: str = ""
 
+    examples = "sentences"
+
     def __len__(self):
         return len(self.lengths)
 
@@ -62,32 +64,9 @@ class Sentences:
         start = self.starts[i]
         return self.values[start : start + self.lengths[i]].astype(np.int32)
 
-    def first(self, limit):
-        """The split of the first `limit` sentences, or of all where there are fewer."""
-        if limit < 1:
-            raise errors.DataError(f"`limit` must be at least 1. Received: {limit}")
-        if limit >= len(self):
-            return self
-        return self._part(slice(limit), f"first {limit:,} of {len(self):,} sentences")
-
-    def hold_out(self, count):
-        """Two splits: all but the last `count` sentences, and those."""
-        if not 0 < count < len(self):
-            raise errors.DataError(
-                f"{self.name}: `count` must be in (0, {len(self)}). Received: {count}"
-            )
-        return (
-            self._part(slice(None, -count), f"all but the last {count:,} sentences"),
-            self._part(slice(-count, None), f"the last {count:,} training sentences"),
-        )
-
-    def _part(self, where, note):
+    def _rows(self, where):
         columns = ("starts", "lengths", "words", "characters", "index")
-        return dataclasses.replace(
-            self,
-            **{name: getattr(self, name)[where] for name in columns},
-            note=f"{note} ({self.note})" if self.note else note,
-        )
+        return {name: getattr(self, name)[where] for name in columns}
 
 
 def prepare(corpus, vocabulary, cache_dir=None, progress=True):

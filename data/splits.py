@@ -1,6 +1,7 @@
-"""What an image data set is once it is read: a `Split`. Needs NumPy alone.
+"""What an image data set is once it is read: a `Split`; `Parts`, what text shares.
 
-Its batches are made by `data.batches` for TensorFlow and by `data.resident` for JAX.
+Needs NumPy alone. Batches are made by `data.batches` for TensorFlow and by
+`data.resident` for JAX.
 """
 
 import dataclasses
@@ -10,8 +11,50 @@ import numpy as np
 from data import errors
 
 
+class Parts:
+    """Parts of a split: what all kinds of examples share.
+
+    A frozen dataclass with a `name` and a `note` that has `_rows(where)`, the fields of
+    its examples in a slice.
+
+    Attributes:
+      examples: str, what an example is called.
+    """
+
+    examples = "examples"
+
+    def first(self, limit):
+        """The split of the first `limit` examples, or of all where there are fewer."""
+        if limit < 1:
+            raise errors.DataError(f"`limit` must be at least 1. Received: {limit}")
+        if limit >= len(self):
+            return self
+        note = f"first {limit:,} of {len(self):,} {self.examples}"
+        return self._part(slice(limit), note)
+
+    def hold_out(self, count):
+        """Two splits: all but the last `count` examples, and those."""
+        if not 0 < count < len(self):
+            raise errors.DataError(
+                f"{self.name}: `count` must be in (0, {len(self)}). Received: {count}"
+            )
+        kept = f"all but the last {count:,} {self.examples}"
+        held = f"the last {count:,} training {self.examples}"
+        return (
+            self._part(slice(None, -count), kept),
+            self._part(slice(-count, None), held),
+        )
+
+    def _part(self, where, note):
+        return dataclasses.replace(
+            self,
+            **self._rows(where),
+            note=f"{note} ({self.note})" if self.note else note,
+        )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Split:
+class Split(Parts):
     """One split of an image data set, in memory.
 
     Attributes:
@@ -29,6 +72,7 @@ class Split:
     name: str
     note: str = ""
 
+    examples = "images"
     parallel_reads = None  # Not a field: batches are gathered one after the other.
 
     def __post_init__(self):
@@ -71,33 +115,9 @@ class Split:
             k: tf.gather(v, positions) for k, v in columns.items()
         }
 
-    def first(self, limit):
-        """The split of the first `limit` examples, or of all where there are fewer."""
-        if limit < 1:
-            raise errors.DataError(f"`limit` must be at least 1. Received: {limit}")
-        if limit >= len(self):
-            return self
-        return self._part(slice(limit), f"first {limit:,} of {len(self):,} images")
-
-    def hold_out(self, count):
-        """Two splits: all but the last `count` examples, and those."""
-        if not 0 < count < len(self):
-            raise errors.DataError(
-                f"{self.name}: `count` must be in (0, {len(self)}). Received: {count}"
-            )
-        return (
-            self._part(slice(None, -count), f"all but the last {count:,} images"),
-            self._part(slice(-count, None), f"the last {count:,} training images"),
-        )
-
-    def _part(self, where, note):
-        return dataclasses.replace(
-            self,
-            image=self.image[where],
-            label=self.label[where],
-            index=self.index[where],
-            note=f"{note} ({self.note})" if self.note else note,
-        )
+    def _rows(self, where):
+        columns = ("image", "label", "index")
+        return {name: getattr(self, name)[where] for name in columns}
 
 
 def _check_array(name, field, array, dtype, rank):

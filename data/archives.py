@@ -15,6 +15,8 @@ import zlib
 from data import errors, files
 
 _CHUNK = 1 << 20
+# All that is no member's content: 2,048 blocks, where official archives have hundreds.
+_MAX_HEADERS = 1 << 20
 # What `xz -9` asks for is 65 MiB; a hostile header may ask for 4 GiB.
 _XZ_MEMORY = 128 << 20
 # The last three are what tarfile lets through from hostile headers.
@@ -86,6 +88,8 @@ def read_members(path, names, limit, total_limit, md5):
 def members(path, wanted, limit, total_limit):
     """Iterates over members of a `.tar.gz`, reading it as a stream.
 
+    The memory for headers, which may be as long as they say, is bounded too.
+
     Args:
       path: str.
       wanted: str -> bool, whether to read the member of that name.
@@ -100,17 +104,19 @@ def members(path, wanted, limit, total_limit):
         _explained(path),
         files.open_binary(path) as packed,
         gzip.GzipFile(fileobj=packed) as unpacked,
+    ):
         # Read as a stream: tarfile never goes back, so what it has unpacked can
         # be counted, headers and unwanted members included.
-        tarfile.open(
-            fileobj=_Bounded(unpacked, path, total_limit), mode="r|", bufsize=_CHUNK
-        ) as archive,
-    ):
-        for member in archive:
+        bounded = _Bounded(unpacked, path, total_limit)
+        archive = tarfile.open(fileobj=bounded, mode="r|", bufsize=_CHUNK)
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # It would keep them all.
+            plain = member.isreg() and not member.issparse()
+            bounded.expect(member.size if plain else 0)
             if member.name in seen or not wanted(member.name):
                 continue
             where = f"{path}, member {member.name},"
-            if not member.isreg():
+            if not plain:
                 raise errors.DataError(
                     f"{where} must be a plain file. Received: tar type {member.type!r}"
                 )
@@ -127,19 +133,31 @@ def check_sha256(path, sha256):
 
 
 class _Bounded:
-    """A readable file that raises instead of giving more than `limit` bytes in all."""
+    """A readable file that raises instead of giving more than `limit` bytes in all.
+
+    Nor does it give more than `_MAX_HEADERS` beyond the members that were announced.
+    """
 
     def __init__(self, file, path, limit):
         self._file = file
         self._path = path
         self._limit = limit
         self._given = 0
+        self._expected = _MAX_HEADERS + 2 * _CHUNK  # It is read ahead, and padded.
+
+    def expect(self, size):
+        """Announces a member of so many bytes."""
+        self._expected += size
 
     def read(self, size):
         content = self._file.read(size)
         self._given += len(content)
         if self._given > self._limit:
             raise _oversized(self._path, self._limit)
+        if self._given > self._expected:
+            raise errors.DataError(
+                f"{self._path} has headers of more than {_MAX_HEADERS:,} bytes"
+            )
         return content
 
 

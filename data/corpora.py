@@ -79,12 +79,8 @@ def read_lines(path):
         with tf.io.gfile.GFile(path, "rb") as file:
             while block := file.read(_CHUNK_BYTES):
                 *lines, rest = (rest + block).split(b"\n")
-                if len(rest) > _LONGEST_LINE:
-                    raise errors.DataError(
-                        f"{path} has a line of more than {_LONGEST_LINE:,} bytes: it "
-                        "must be text, a sentence a line"
-                    )
-                yield lines
+                yield _checked(lines, path)
+                _checked([rest], path)
     except tf.errors.OpError as error:
         raise errors.DataError(
             f"{path} cannot be read. Received: {errors.one_line(error)}"
@@ -93,9 +89,19 @@ def read_lines(path):
         yield [rest]
 
 
-def split_lines(content):
-    """The raw lines of bytes."""
-    return content.removesuffix(b"\n").split(b"\n")
+def split_lines(content, name):
+    """The raw lines of bytes; `name` says where they are from, for messages."""
+    return _checked(content.removesuffix(b"\n").split(b"\n"), name)
+
+
+def _checked(lines, name):
+    """The lines, none of which is too long."""
+    if max(map(len, lines), default=0) > _LONGEST_LINE:
+        raise errors.DataError(
+            f"{name} has a line of more than {_LONGEST_LINE:,} bytes: it must be "
+            "text, a sentence a line"
+        )
+    return lines
 
 
 def num_words(line):

@@ -23,7 +23,7 @@ KNOWN_WORDS = {TEST_FILES: 159_658}
 _TOP = ARCHIVE.removesuffix(".tar.gz")
 _FOLDERS = ("training-monolingual", "heldout-monolingual")
 _SUFFIX = ".tokenized.shuffled"
-_LARGEST_SHARD = 1 << 28  # Official ones have 42 MB.
+_LARGEST_SHARD = 1 << 26  # Official ones have 42 MB.
 _LARGEST_ARCHIVE = 1 << 34  # It unpacks to 4.4 GB.
 _HOW_TO_GET_IT = (
     f"put shards or {ARCHIVE} from https://www.statmt.org/lm-benchmark/ there, or "
@@ -134,9 +134,9 @@ def _of_archive(split, path, pattern, sha256):
     def chunks():
         shards = archives.members(path, fits, _LARGEST_SHARD, _LARGEST_ARCHIVE)
         empty = True
-        for _, content in shards:
+        for name, content in shards:
             empty = False
-            yield corpora.split_lines(content)
+            yield corpora.split_lines(content, f"{path}, member {name},")
         if empty:
             raise errors.DataError(f"{path} has no members {pattern}")
 

@@ -1,7 +1,7 @@
 """A `.tar` of small PNG images, read one image at a time and never as a whole.
 
 The archive is scanned once for where its images lie (12 bytes each in memory); what
-was found is kept beside it, in `<archive>.index.npz`, for the next time. An image is
+was found is kept beside it, in `<archive>.index.npy`, for the next time. An image is
 then one read at a known place, so that any order of any part of the archive can be
 streamed, and repeated when a run resumes.
 """
@@ -10,7 +10,6 @@ import io
 import os
 import struct
 import tarfile
-import zipfile
 import zlib
 
 import numpy as np
@@ -22,7 +21,7 @@ _BLOCK = 512
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = 33  # Of a PNG: the signature and the first chunk, with the size.
 _MAX_IMAGE_BYTES = 1 << 16
-_READING_ERRORS = (OSError, tarfile.TarError, ValueError, zipfile.BadZipFile, KeyError)
+_READING_ERRORS = (OSError, tarfile.TarError, ValueError)
 
 
 class PngArchive:
@@ -145,28 +144,27 @@ class PngArchive:
 
 
 def _index_path(path):
-    return f"{path}.index.npz"
+    return f"{path}.index.npy"
 
 
 def _read_index(path, identity):
     """The kept scan of this very file, or None."""
     try:
-        with np.load(_index_path(path), allow_pickle=False) as kept:
-            if not np.array_equal(kept["identity"], identity):
-                return None
-            offsets, sizes = kept["offsets"], kept["sizes"]
-    except (*_READING_ERRORS, EOFError, zlib.error):
+        # Mapped, an array cannot say that it is larger than its file.
+        kept = np.lib.format.open_memmap(_index_path(path), "r")
+    except Exception:  # A damaged header shows as any of a dozen of NumPy's.
         return None
+    if kept.dtype != np.int64 or kept.ndim != 2 or kept.shape[1] != 2 or len(kept) < 3:
+        return None
+    offsets, sizes = np.ascontiguousarray(kept[2:].T)
     sound = (
-        (offsets.dtype, sizes.dtype) == (np.int64, np.int32)
-        and offsets.ndim == sizes.ndim == 1
-        and 0 < len(offsets) == len(sizes)
-        and offsets.min() >= 0
+        np.array_equal(kept[:2].ravel(), identity)
+        and 0 <= offsets.min()
         and 0 < sizes.min()
         and sizes.max() <= _MAX_IMAGE_BYTES
-        and (offsets + sizes).max() <= identity[0]
+        and offsets.max() <= identity[0] - sizes[offsets.argmax()]
     )
-    return (offsets, sizes) if sound else None
+    return (offsets, sizes.astype(np.int32)) if sound else None
 
 
 def _write_index(path, identity, found):
@@ -174,7 +172,7 @@ def _write_index(path, identity, found):
     temporary = f"{_index_path(path)}.{os.getpid()}"
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, identity=identity, offsets=found[0], sizes=found[1])
+            np.save(file, np.vstack([identity.reshape(2, 2), np.stack(found, 1)]))
         os.replace(temporary, _index_path(path))
     except OSError:
         return

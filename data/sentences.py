@@ -17,6 +17,7 @@ from data import vocabulary as vocabularies
 _FORMAT = 1
 _LINES_AT_ONCE = 4096
 _WORDS_MAY_DIFFER = 10
+_MAX_COUNTS = 1 << 16
 _ARRAYS = ("values", "lengths", "words", "characters")
 
 
@@ -197,16 +198,30 @@ def _write(folder, arrays, counts):
 def _read(folder):
     try:
         arrays = {
-            name: np.load(os.path.join(folder, f"{name}.npy"), mmap_mode="r")
+            name: np.lib.format.open_memmap(os.path.join(folder, f"{name}.npy"), "r")
             for name in _ARRAYS
         }
         with open(os.path.join(folder, "counts.json")) as file:
-            return arrays, json.load(file)
-    except (OSError, ValueError, EOFError) as error:
+            counts = json.loads(file.read(_MAX_COUNTS))
+        _check_arrays(arrays, counts)
+        return arrays, counts
+    except Exception as error:  # A damaged header shows as any of a dozen of NumPy's.
         raise errors.DataError(
             f"{folder} is damaged; remove it and it will be made again. "
             f"Received: {errors.one_line(error)}"
         ) from error
+
+
+def _check_arrays(arrays, counts):
+    """Raises a ValueError unless they are such as `_encode` makes."""
+    if not isinstance(counts, dict) or {*map(type, counts.values())} - {int}:
+        raise ValueError("counts.json must be an object of integers")
+    for name, array in arrays.items():
+        good = array.dtype == np.int32 or (name == "values" and array.dtype.kind == "u")
+        good = good and array.ndim == 1 and len(array)
+        good = good and (name == "values" or len(array) == len(arrays["lengths"]))
+        if not good or (array.dtype.kind == "i" and array.min() < 0):
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, or below 0")
 
 
 def encode_lines(lines, vocabulary, max_length):

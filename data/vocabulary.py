@@ -14,7 +14,7 @@ import sentencepiece
 import tensorflow as tf
 import tqdm
 
-from data import errors
+from data import errors, vocabulary_model
 
 PAD, EOS, UNKNOWN = 0, 1, 2
 FIRST_BYTE = 3  # Then come the 256 bytes, then the subwords.
@@ -43,6 +43,7 @@ class Vocabulary:
     """
 
     def __init__(self, model, name="vocabulary"):
+        vocabulary_model.check(model, name, FIRST_BYTE)
         sentencepiece.set_min_log_level(_ERRORS)
         processor = sentencepiece.SentencePieceProcessor()
         try:
@@ -119,7 +120,7 @@ def load(path):
     """The `Vocabulary` in a file."""
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
-            return Vocabulary(file.read(), path)
+            return Vocabulary(file.read(vocabulary_model.LARGEST + 1), path)
     except tf.errors.OpError as error:
         raise errors.DataNotFoundError(
             f"The vocabulary {path} cannot be read. Received: {errors.one_line(error)}"

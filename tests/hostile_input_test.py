@@ -8,7 +8,7 @@ appear outside or inside the folder that was read, memory stays within bounds.
 import io
 import json
 import os
-import pathlib
+import pickle
 import random
 import tracemalloc
 import zipfile
@@ -21,83 +21,11 @@ import data
 from data import archives, cifar10, pickles
 from deltavae_tf.training import checkpoints, run_folder
 from experiments import flags, hparams, runs
+from tests import hostile
 from tests.data import fakes
 
-CASES = 60
-VALUES = [
-    None, True, -1, 0, 1e308, float("nan"), 10**18, "", "x" * 5000, "../../etc/passwd",
-    "\0", "é\n", [], {}, [[]], {"__class__": "os.system"}, ["a"] * 1000,
-]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def no_harm(tmp_path, monkeypatch):
-    """No mark of an attack, no new file anywhere near, and memory within bounds."""
-    here = tmp_path / "cwd"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    tracemalloc.start()
-    yield
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 64 << 20, "more than the largest thing read here needs"
-    assert not list(here.iterdir())
-    assert not list(tmp_path.glob("**/mark*"))
-
-
-def listing(folder):
-    return sorted(str(p.relative_to(folder)) for p in pathlib.Path(folder).rglob("*"))
-
-
-def refused(errors, function, *arguments):
-    """Whether it raised one of `errors`, in one line; anything else is a failure."""
-    try:
-        function(*arguments)
-    except errors as error:
-        assert str(error).strip() and "\n" not in str(error), repr(error)
-        return True
-    return False
-
-
-def damaged(content, rng):
-    """Bytes with some of them changed, cut off, doubled or put elsewhere."""
-    content = bytearray(content)
-    for _ in range(rng.randrange(1, 5)):
-        kind, place = rng.randrange(4), rng.randrange(len(content) + 1)
-        if kind == 0 and place < len(content):
-            content[place] = rng.randrange(256)
-        elif kind == 1:
-            content[place : place + rng.randrange(64)] = b""
-        elif kind == 2:
-            content[place:place] = rng.randbytes(rng.randrange(64))
-        elif rng.random() < 0.3:
-            del content[place:]
-    return bytes(content) or b"\0"
-
-
-def mutated(tree, rng):
-    """A JSON tree with one node replaced, dropped or renamed."""
-    tree = json.loads(json.dumps(tree))
-    places = []
-
-    def walk(node):
-        items = node.items() if isinstance(node, dict) else enumerate(node)
-        for key, value in items:
-            places.append((node, key))
-            if isinstance(value, dict | list):
-                walk(value)
-
-    walk(tree)
-    node, key = rng.choice(places)
-    kind = rng.randrange(4)
-    if kind == 0 and isinstance(node, dict):
-        node[f"{key}_"] = node.pop(key)
-    elif kind == 1:
-        del node[key]
-    else:
-        node[key] = rng.choice(VALUES)
-    return tree
-
+CASES = hostile.CASES
+no_harm = hostile.no_harm
 
 # Archives and record files.
 
@@ -116,32 +44,23 @@ def test_record_files(tmp_path):
         folder = tmp_path / str(case)
         path = folder / name
         path.parent.mkdir(parents=True)
-        path.write_bytes(damaged(good[name], rng))
-        before = listing(folder)
-        count += refused(data.DataError, cifar10.load, "test", str(folder))
-        assert listing(folder) == before
+        path.write_bytes(hostile.damaged(good[name], rng))
+        before = hostile.listing(folder)
+        count += hostile.refused(data.DataError, cifar10.load, "test", str(folder))
+        assert hostile.listing(folder) == before
     assert CASES / 3 < count < CASES
-
-
-class Gadget:
-    """Leaves a mark when an unrestricted unpickler reads it."""
-
-    def __reduce__(self):
-        return os.system, ("touch mark",)
 
 
 @pytest.mark.parametrize("where", ["value", "key", "inside"])
 def test_pickles_with_gadgets(where):
-    import pickle
-
     tree = {
-        "value": {b"data": Gadget()},
-        "key": {b"labels": [Gadget()]},
-        "inside": Gadget(),
+        "value": {b"data": hostile.Gadget()},
+        "key": {b"labels": [hostile.Gadget()]},
+        "inside": hostile.Gadget(),
     }[where]
     for protocol in range(6):
         content = pickle.dumps(tree, protocol)
-        assert refused(data.DataError, pickles.loads, content, "here")
+        assert hostile.refused(data.DataError, pickles.loads, content, "here")
 
 
 def test_archives_that_leave_their_folder_or_explode(tmp_path):
@@ -152,13 +71,13 @@ def test_archives_that_leave_their_folder_or_explode(tmp_path):
     for name in names:
         md5 = fakes.write_archive(inside / "x.tar.gz", fakes.tar({name: b"x"}))
         arguments = (str(inside / "x.tar.gz"), ["a"], 100, 10**6, md5)
-        assert refused(data.DataError, archives.read_members, *arguments)
+        assert hostile.refused(data.DataError, archives.read_members, *arguments)
     md5 = fakes.write_archive(inside / "x.tar.gz", fakes.tar({"a": bytes(32 << 20)}))
     tracemalloc.reset_peak()  # The bomb was made here.
     arguments = (str(inside / "x.tar.gz"), ["a"], 100, 10**6, md5)
-    assert refused(data.DataError, archives.read_members, *arguments)
+    assert hostile.refused(data.DataError, archives.read_members, *arguments)
     assert tracemalloc.get_traced_memory()[1] < 8 << 20
-    assert listing(inside) == ["x.tar.gz"]
+    assert hostile.listing(inside) == ["x.tar.gz"]
 
 
 # Run folders.
@@ -191,24 +110,26 @@ def test_hparams_json(folder, monkeypatch):
     rng = random.Random(1)
     path = folder / "hparams.json"
     good = json.dumps(IDENTITY)
-    texts = [json.dumps(mutated(IDENTITY, rng)).encode() for _ in range(CASES)]
-    texts += [damaged(good.encode(), rng) for _ in range(CASES)]
+    texts = [json.dumps(hostile.mutated(IDENTITY, rng)).encode() for _ in range(CASES)]
+    texts += [hostile.damaged(good.encode(), rng) for _ in range(CASES)]
     texts += [b"", b"null", b"[]", b"{", b"[" * 100_000, b"1" * 10_000, b"\xff\xfe"]
     texts += [b'{"a":' * 50_000, good.encode() + b" " * (3 << 20)]
-    before = listing(folder)
+    before = hostile.listing(folder)
     for text in texts:
         path.write_bytes(text)
-        assert refused((ValueError, FileNotFoundError), runs.load, str(folder)), text
-        assert listing(folder) == before
+        assert hostile.refused(
+            (ValueError, FileNotFoundError), runs.load, str(folder)
+        ), text
+        assert hostile.listing(folder) == before
 
 
 def test_claiming_a_folder_with_a_hostile_hparams_json(folder):
     rng = random.Random(2)
     for _ in range(CASES):
-        content = damaged(json.dumps(IDENTITY, indent=1).encode(), rng)
+        content = hostile.damaged(json.dumps(IDENTITY, indent=1).encode(), rng)
         (folder / "hparams.json").write_bytes(content)
         run = run_folder.RunFolder(str(folder))
-        if refused(ValueError, run.claim, "digits", IDENTITY["hparams"]):
+        if hostile.refused(ValueError, run.claim, "digits", IDENTITY["hparams"]):
             assert (folder / "hparams.json").read_bytes() == content
         run.close()
 
@@ -216,9 +137,12 @@ def test_claiming_a_folder_with_a_hostile_hparams_json(folder):
 def test_metrics(folder):
     rng = random.Random(3)
     good = b"".join(b'{"step": %d, "loss": 1.5}\n' % i for i in range(20))
-    for text in [b"[" * 100_000 + b"\n", *(damaged(good, rng) for _ in range(CASES))]:
+    for text in [
+        b"[" * 100_000 + b"\n",
+        *(hostile.damaged(good, rng) for _ in range(CASES)),
+    ]:
         (folder / "metrics.jsonl").write_bytes(text)
-        refused(ValueError, run_folder.read_metrics, str(folder))
+        hostile.refused(ValueError, run_folder.read_metrics, str(folder))
         run = run_folder.RunFolder(str(folder), report=lambda line: None)
         run.claim("digits", IDENTITY["hparams"])  # Drops what is no row.
         run.close()
@@ -255,15 +179,17 @@ def test_checkpoints(folder, tmp_path):
     def with_header(value):
         return repacked({**members, "metadata.json": json.dumps(value)})
 
+    def read():
+        checkpoints.read(str(path))
+
     def with_array(content, name="model/00000.npy"):
         return repacked({"metadata.json": members["metadata.json"], name: content})
 
-    import pickle
-
+    bare = pickle.dumps(hostile.Gadget())
     attacks = {
         "nested header": repacked({**members, "metadata.json": "[" * 100_000}),
-        "pickled array": with_array(npy_header((1,), "|O") + pickle.dumps(Gadget())),
-        "bare pickle": with_array(pickle.dumps(Gadget())),
+        "pickled array": with_array(npy_header((1,), "|O") + bare),
+        "bare pickle": with_array(bare),
         "giant shape": with_array(npy_header((1 << 40, 1 << 20), "<f4")),
         "giant header": with_array(b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + array),
         "negative shape": with_array(npy_header((-3, -2), "<f4") + bytes(24)),
@@ -276,24 +202,33 @@ def test_checkpoints(folder, tmp_path):
     tracemalloc.reset_peak()  # The bomb was made here.
     for name, content in attacks.items():
         path.write_bytes(content)
-        found = refused(checkpoints.CheckpointError, checkpoints.read, str(path))
+        found = hostile.refused(
+            checkpoints.CheckpointError, checkpoints.read, str(path)
+        )
         assert found, name
     assert tracemalloc.get_traced_memory()[1] < 40 << 20
     count = 0
     for case in range(2 * CASES):
-        content = with_header(mutated(header, rng)) if case % 2 else damaged(good, rng)
+        content = (
+            with_header(hostile.mutated(header, rng))
+            if case % 2
+            else hostile.damaged(good, rng)
+        )
         path.write_bytes(content)
-        count += refused(checkpoints.CheckpointError, checkpoints.read, str(path))
+        count += hostile.refused(
+            checkpoints.CheckpointError, checkpoints.read, str(path)
+        )
     assert count > CASES
-    assert listing(folder / "checkpoints") == ["step-00000005.npz"]
+    assert hostile.listing(folder / "checkpoints") == ["step-00000005.npz"]
 
 
 # Flags and hyper-parameters.
 
 
-def test_hyper_parameters_as_text():
+@pytest.mark.parametrize("name", ["digits_tiny", "documents_tiny"])
+def test_hyper_parameters_as_text(name):
     rng = random.Random(5)
-    names = [*HPARAMS.to_dict(), "", "__class__", "x" * 999]
+    names = [*hparams.hparams(name).to_dict(), "", "__class__", "x" * 999]
     values = [
         "1",
         "-1",
@@ -311,7 +246,7 @@ def test_hyper_parameters_as_text():
     for _ in range(5 * CASES):
         parts = [f"{rng.choice(names)}={rng.choice(values)}" for _ in range(2)]
         text = rng.choice([",", ";", ",,"]).join(parts)
-        count += refused(ValueError, hparams.hparams, "digits_tiny", text)
+        count += hostile.refused(ValueError, hparams.hparams, name, text)
     assert count > CASES
 
 

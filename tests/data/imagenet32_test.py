@@ -131,7 +131,7 @@ def test_the_scan_is_kept_until_the_archive_changes(tmp_path, monkeypatch):
     np.testing.assert_array_equal(first, again)
     write_split(tmp_path, "valid", count=4)
     assert len(imagenet32.load("valid", str(tmp_path))) == 4
-    index = tmp_path / "valid_32x32.tar.index.npz"
+    index = tmp_path / "valid_32x32.tar.index.npy"
     index.write_bytes(index.read_bytes()[:-30])
     assert len(imagenet32.load("valid", str(tmp_path))) == 4
 

@@ -71,28 +71,30 @@ def test_archive(tmp_path):
         list(corpus.lines())
 
 
-def test_prepared_by_tensorflow_datasets(tmp_path):
-    """Its own builder prepares the fake archive; nothing is downloaded."""
+def prepare(folder):
+    """tensorflow_datasets' own builder prepares fakes of the shards, in "data"."""
     import tensorflow_datasets as tfds
 
-    put_archive(tmp_path)
-    builder = tfds.builder("lm1b", data_dir=str(tmp_path / "data"))
-    with tfds.testing.mock_data():
-        pass  # Registers nothing; checks that tfds is whole.
-    folder = tmp_path / "unpacked"
+    builder = tfds.builder("lm1b", data_dir=str(folder / "data"))
+    unpacked = folder / "unpacked"
     for name, content in TEXT.items():
         kind = "heldout" if "heldout" in name else "training"
-        inside = folder / lm1b._TOP / f"{kind}-monolingual.tokenized.shuffled"
+        inside = unpacked / lm1b._TOP / f"{kind}-monolingual.tokenized.shuffled"
         inside.mkdir(parents=True, exist_ok=True)
         (inside / name).write_text(content)
     builder._split_generators = lambda manager: [
         tfds.core.SplitGenerator(
             name=split,
-            gen_kwargs={"files": sorted(str(p) for p in folder.rglob(pattern))},
+            gen_kwargs={"files": sorted(str(p) for p in unpacked.rglob(pattern))},
         )
         for split, pattern in (("train", "news.en-*"), ("test", "news.en.heldout*"))
     ]
     builder.download_and_prepare()
+
+
+def test_prepared_by_tensorflow_datasets(tmp_path):
+    """Nothing is downloaded."""
+    prepare(tmp_path)
     train = lm1b.load("train", str(tmp_path / "data"))
     assert sorted(train.lines()) == ["one .", "three", "two ,"]
     test = lm1b.load("test", str(tmp_path / "data"))

@@ -95,7 +95,6 @@ def test_two_replicas_equal_one(tmp_path):
     check(tmp_path, 2)
 
 
-@pytest.mark.skip(reason="not run to its end yet: remove this once it has passed")
 @pytest.mark.slow
 def test_four_replicas_equal_one(tmp_path):
     processes = [train(tmp_path, n) for n in (1, 4)]

@@ -7,7 +7,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export KERAS_BACKEND := tensorflow
 
-.PHONY: demo test test-slow test-jax lint clean
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test test-xla test-slow test-jax test-tf219 lint clean
 
 $(BIN)/.product: requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo "This needs $(PYTHON) (set PYTHON=... to name another 3.11+ interpreter)."; exit 1; }
@@ -20,6 +22,11 @@ $(BIN)/.dev: requirements-dev.txt $(BIN)/.product
 	$(BIN)/pip install -q -r requirements-dev.txt
 	@touch $@
 
+.venv-tf219/bin/.tf219: requirements-tf219.txt
+	$(PYTHON) -m venv .venv-tf219
+	.venv-tf219/bin/pip install -q -r requirements-tf219.txt
+	@touch $@
+
 .venv-jax/bin/.jax: requirements-jax.txt
 	$(PYTHON) -m venv .venv-jax
 	.venv-jax/bin/pip install -q -r requirements-jax.txt
@@ -29,10 +36,13 @@ demo: $(BIN)/.product ## Trains three small models on digits; prints a table, wr
 	$(BIN)/python -m experiments.demo --output_dir=demo
 
 test: $(BIN)/.dev lint ## The test suite.
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python $(PYTEST)
+
+test-xla: $(BIN)/.dev ## What a TPU asks for: every set's step and sampler as static HLO.
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow" tests/xla_test.py
 
 test-slow: $(BIN)/.dev .venv-jax/bin/.jax ## What takes minutes: kills, workers, XLA at every size, other environments.
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
+	$(BIN)/python $(PYTEST) -m slow
 	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -m slow $(JAX_TESTS)
 
 lint: $(BIN)/.dev
@@ -40,7 +50,10 @@ lint: $(BIN)/.dev
 	$(BIN)/ruff format --check .
 
 test-jax: .venv-jax/bin/.jax ## The model, and whole runs, on JAX in an environment of its own.
-	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(JAX_TESTS)
+	KERAS_BACKEND=jax .venv-jax/bin/python $(PYTEST) $(JAX_TESTS)
+
+test-tf219: .venv-tf219/bin/.tf219 ## The test suite on TensorFlow 2.19.1, in an environment of its own.
+	.venv-tf219/bin/python $(PYTEST)
 
 clean: ## Forgets the environments and the demo's output.
-	rm -rf $(VENV) .venv-jax demo
+	rm -rf $(VENV) .venv-jax .venv-tf219 demo

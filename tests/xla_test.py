@@ -33,7 +33,6 @@ DYNAMIC = re.compile(
 HOST = re.compile(r"\b(?:custom-call|send|recv|infeed|outfeed)(?:-done)?\(")
 
 
-RUN = {"cifar10_ablation", "cifar10_small", "digits_tiny"}  # What has passed so far.
 LAYERS = 2  # With attention: a block before the first and one behind the last.
 
 
@@ -108,8 +107,6 @@ def lower(small):
 @pytest.mark.slow
 @pytest.mark.parametrize("names", architectures().values(), ids=lambda names: names[0])
 def test_every_architecture_is_static_under_xla(names):
-    if not RUN.intersection(names):
-        pytest.skip("not run yet: remove RUN once all have passed")
     keras.backend.clear_session()
     for hlo in lower(narrow(names[0])):
         assert_static(hlo)

@@ -1,19 +1,21 @@
 r"""What the engine costs: logging and checkpoints, a resume, two workers.
 
-  python benchmarks/engine.py overhead
-  python benchmarks/engine.py resume
-  python benchmarks/engine.py scaling
+  python -m benchmarks.engine --output=benchmarks/results/engine.json
+  python -m benchmarks.engine --parts overhead
 
 overhead: the share of the time that training spends outside its steps (rows of metrics,
 TensorBoard, checkpoints) at the frequencies of the set `digits`. resume: seconds from
 the start of the process to the end of the first step of a resumed run. scaling: steps
 per second of one process on one core, on two, and of two workers with a core each, at
-the same global batch. Prints one JSON object a line. Leave the machine alone meanwhile.
+the same global batch. Leave the machine alone meanwhile.
 """
 
+import argparse
+import datetime
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,16 +23,28 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path.insert(0, str(ROOT))
 DIGITS = [sys.executable, "-m", "experiments.digits", "--schedule=train"]
 
 
-def overhead(steps=1000):
+def overhead(steps=1000, repeats=3):
     """Times the loop and, within it, the steps."""
+    found = [_overhead(steps) for _ in range(repeats)]
+    return {
+        "set": "digits",
+        "steps": steps,
+        "rows_every": 100,
+        "checkpoints_every": found[0]["checkpoints_every"],
+        "ms_per_step": [one["ms_per_step"] for one in found],
+        "overhead_percent": [one["overhead_percent"] for one in found],
+    }
+
+
+def _overhead(steps):
     from data import batches, digits
     from deltavae_tf.training import loop, run_folder, tensorflow_engine
     from experiments import build, hparams
 
+    tensorflow_engine.Engine().prepare()
     chosen = hparams.hparams("digits")
     spent = []
     make = tensorflow_engine._train_function
@@ -72,10 +86,8 @@ def overhead(steps=1000):
         end = time.perf_counter()
     begin = spent[1][0]  # The first call traces.
     inside = sum(stop - start for start, stop in spent[1:])
+    tensorflow_engine._train_function = make
     return {
-        "benchmark": "overhead",
-        "steps": steps - 25,
-        "rows_every": 100,
         "checkpoints_every": chosen.eval_every,
         "ms_per_step": 1e3 * inside / (steps - 25),
         "overhead_percent": 100 * (end - begin - inside) / inside,
@@ -104,7 +116,7 @@ runpy.run_module("experiments.digits", run_name="__main__", alter_sys=True)
 """
 
 
-def resume(runs=2):
+def resume(runs=3):
     """Makes a run with a checkpoint, then resumes it."""
     with tempfile.TemporaryDirectory() as path:
         flags = ["--hparams_set=digits", f"--output_dir={path}/run"]
@@ -122,18 +134,18 @@ def resume(runs=2):
             if "Going on from the checkpoint of step 25" not in done.stderr:
                 sys.exit(f"It did not resume: {done.stderr[-2000:]}")
             seconds.append(float(done.stdout.split("SECONDS ")[1].split()[0]))
-    return {"benchmark": "resume", "seconds_to_first_step": seconds}
+    return {"set": "digits", "seconds_to_first_step": seconds}
 
 
-def scaling(steps=150):
+def scaling(steps=500):
     """Trains the same thing by one process and by two."""
 
     def speed(path, cores, workers):
         # Without samples: to compile their loop takes longer than all the rest.
         flags = ["none", "digits", "--schedule=train"]
         flags += [f"--output_dir={path}", f"--train_steps={steps}"]
-        # Rows of 50 steps; the first has the tracing, the last the evaluation.
-        flags += ["--hparams_set=digits", "--iterations_per_loop=10"]
+        # Rows of 100 steps; the first has the tracing.
+        flags += ["--hparams_set=digits", "--iterations_per_loop=20"]
         flags += [f"--local_eval_frequency={steps}", "--hparams=eval_steps=1"]
         processes = []
         for i in range(workers):
@@ -157,11 +169,12 @@ def scaling(steps=150):
         if any([p.wait() for p in processes]):
             sys.exit("a process failed")
         with open(f"{path}/metrics.jsonl", encoding="utf-8") as file:
-            return json.loads(file.readlines()[-1])["steps_per_second"]
+            rows = [json.loads(line)["steps_per_second"] for line in file]
+        return statistics.median(rows[1:])
 
     with tempfile.TemporaryDirectory() as path:
         return {
-            "benchmark": "scaling",
+            "set": "digits",
             "global_batch": 32,
             "one_process_one_core": speed(f"{path}/1", "0", 1),
             "one_process_two_cores": speed(f"{path}/2", "0,1", 1),
@@ -169,8 +182,34 @@ def scaling(steps=150):
         }
 
 
+PARTS = {"overhead": overhead, "resume": resume, "scaling": scaling}
+
+
+def main():
+    """Measures, prints, and keeps what it found in the file, whose other parts stay."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.engine",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--output", help="a JSON file")
+    options = parser.parse_args()
+    from benchmarks import speed
+
+    for part in options.parts:
+        found = PARTS[part]()
+        print(json.dumps({part: found}), flush=True)
+        if not options.output:
+            continue
+        path = pathlib.Path(options.output)
+        results = json.loads(path.read_text()) if path.exists() else {}
+        results["hardware"] = f"{speed.processor()}, {os.cpu_count()} cores"
+        results["versions"] = speed.versions()
+        found["measured"] = datetime.date.today().isoformat()
+        results[part] = found
+        path.write_text(json.dumps(results, indent=1) + "\n")
+
+
 if __name__ == "__main__":
-    programs = {"overhead": overhead, "resume": resume, "scaling": scaling}
-    if len(sys.argv) != 2 or sys.argv[1] not in programs:
-        sys.exit(__doc__)
-    print(json.dumps(programs[sys.argv[1]]()))
+    main()

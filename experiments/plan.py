@@ -134,7 +134,13 @@ def main(_):
     found = count(hparams, FLAGS.tpu_num_shards)
     plan = report(found, rates)
     if _JSON.value:
-        print(json.dumps(plan, indent=1))
+        asked = {
+            "hparams_set": FLAGS.hparams_set,
+            "dtype": hparams.dtype,
+            "batch_size": hparams.batch_size,
+            "cores": FLAGS.tpu_num_shards,
+        }
+        print(json.dumps({**asked, **plan}, indent=1))
     else:
         print(text(FLAGS.hparams_set, hparams, FLAGS.tpu_num_shards, plan))
 

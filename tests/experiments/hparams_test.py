@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from experiments import build, sweeps
 from experiments import hparams as registry
 from experiments import registry as machinery
 
@@ -55,26 +56,86 @@ def test_table_4():
         }, name
 
 
+def test_table_3():
+    """.08 bits/dim: 245.76 bits an image, .1664 nats a latent; alpha_max .7622."""
+    temporal, independent = (
+        registry.hparams(f"table3_{name}") for name in ("temporal", "independent")
+    )
+    ablation = registry.hparams("cifar10_ablation").to_dict()
+    for h, method in (
+        (temporal, "delta_vae"),
+        (independent, "independent_delta_vae"),
+    ):
+        changed = {"target_rate_bits": pytest.approx(245.76), "method": method}
+        assert h.to_dict() == {**ablation, **changed}
+    alpha = build.prior(temporal, 32).alpha
+    assert len(alpha) == 32 and (alpha[0], alpha[-1]) == (
+        0.5,
+        pytest.approx(0.7622, abs=5e-5),
+    )
+    np.testing.assert_allclose(np.diff(alpha), (alpha[-1] - 0.5) / 31, rtol=1e-6)
+    posterior = build.posterior(independent, None, 32)
+    nats = posterior.committed_rate((32, 32)) / 32**2
+    assert nats == pytest.approx(0.1664, abs=5e-5)
+    assert (build.prior(independent, 32).alpha == 0).all()
+
+
 def test_table_6():
-    rows = {
-        "table6_l6": (6, 6, 128, 128, 0, 0, 8),
-        "table6_l8_low": (8, 8, 128, 128, 2, 2, 8),
-        "table6_l8_high": (8, 8, 128, 128, 2, 2, 64),
-        "table6_large": (20, 30, 128, 256, 6, 6, 8),
+    columns = (
+        "encoder_layers decoder_layers encoder_width decoder_width encoder_attention "
+        "decoder_attention latent_channels alpha_min alpha_max"
+    ).split()
+    table = """
+      table6_l6       6  6 128 128 0 0  8 .5 .95 cifar10_ablation
+      table6_l8_low   8  8 128 128 2 2  8 .5 .95 cifar10_ablation
+      table6_l8_high  8  8 128 128 2 2 64 .5 .99 cifar10_ablation
+      table6_large   20 30 128 256 6 6  8 .5 .95 cifar10_best
+    """
+    for line in table.strip().splitlines():
+        name, *values, rest = line.split()
+        row = {c: float(v) for c, v in zip(columns, values, strict=True)}
+        # What the table leaves out is Table 4's row of that size.
+        row = {**registry.hparams(rest).to_dict(), **row}
+        assert registry.hparams(name).to_dict() == row
+        row["encoder"] = "non_causal"
+        assert registry.hparams(f"{name}_non_causal").to_dict() == row
+
+
+def test_sweeps_of_figures_4_and_6():
+    """All on Table 4's row 3; alpha_max as there, the others' ranges of E.1."""
+    ablation = registry.hparams("cifar10_ablation").to_dict()
+    reads = {
+        "delta_vae": "alpha_max",
+        "beta_vae": "beta",
+        "free_bits": "free_bits",
+        "free_bits_per_channel": "free_bits",
+        "kl_annealing": "anneal_steps",
     }
-    for name, row in rows.items():
-        for suffix, encoder in (("", "anti_causal"), ("_non_causal", "non_causal")):
-            h = registry.hparams(name + suffix)
-            assert h.encoder == encoder
-            assert row == (
-                h.encoder_layers,
-                h.decoder_layers,
-                h.encoder_width,
-                h.decoder_width,
-                h.encoder_attention,
-                h.decoder_attention,
-                h.latent_channels,
-            )
+    points = {}
+    for _, setting, _ in sweeps.sweep("figure4").runs([0]):
+        h = setting.hparams().to_dict()
+        field = reads.get(h["method"])
+        changed = {k: v for k, v in h.items() if ablation[k] != v}
+        assert set(changed) <= {"method", field}
+        points.setdefault(h["method"], []).append(field and h[field])
+    assert set(points) == {*reads, "autoregressive"}
+    alphas = points["delta_vae"]
+    assert (alphas[0], alphas[-1]) == (0.68, 0.99) and alphas == sorted(alphas)
+    for alpha_max, bits in ((0.68, 217.651), (0.99, 333.845)):
+        h = registry.hparams("cifar10_ablation", f"alpha_max={alpha_max}")
+        assert committed_bits(h) == pytest.approx(bits, abs=1e-3)
+    assert all(0 < beta < 1 for beta in points["beta_vae"])
+    for name in ("free_bits", "free_bits_per_channel"):
+        assert (min(points[name]), max(points[name])) == (25, 100)
+    assert len(points["kl_annealing"]) > 2
+    both = {"anti_causal", "non_causal"}
+    for name, methods in (
+        ("collapse", {"vae", "delta_vae"}),
+        ("table6", {"delta_vae"}),
+    ):
+        runs = [s.hparams().to_dict() for _, s, _ in sweeps.sweep(name).runs([0])]
+        assert {h["encoder"] for h in runs} == both
+        assert {h["method"] for h in runs} == methods
 
 
 def test_learning_rates_of_the_paper():

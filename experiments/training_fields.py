@@ -52,7 +52,7 @@ class TrainingHparams(registry.Hparams):
         0, "kl_annealing: the step where the rate has weight 1", low=0
     )
     geco_distortion_bpd: float = registry.training(
-        0.0, "geco: the distortion to reach, bits/dim", low=0
+        0.0, "geco: the distortion to reach, bits/dim of training images", low=0
     )
     geco_speed: float = registry.training(
         0.1, "geco: of the multiplier; see objectives.GECO", low=0

@@ -21,7 +21,7 @@ ALL = [
     objectives.KLAnnealing(10),
     objectives.FreeBits(3.0),
     objectives.FreeBits(3.0, per_channel=True),
-    objectives.GECO(25.0, speed=0.5, decay=0.9),
+    objectives.GECO(25.0, speed=0.5, decay=0.9, largest_error=0.7),
 ]
 
 
@@ -81,24 +81,43 @@ def test_free_bits(free, per_channel):
         np.testing.assert_allclose(gradient[i, j], slope, atol=1e-4)
 
 
-def test_geco_follows_algorithm_1():
-    objective = objectives.GECO(25.0, speed=0.5, decay=0.9)
+def geco_after(objective, means):
+    """The state after batches of such mean distortions; each loss is checked."""
     state = {k: tf.constant(v) for k, v in objective.initial_state().items()}
-    multiplier, average = 1.0, None
-    rng = np.random.default_rng(0)
-    for step in range(1, 6):
-        distortion = rng.uniform(20, 60, 3).astype(np.float32)
+    for step, value in enumerate(means, start=1):
+        distortion = np.array([value - 5, value, value + 5], np.float32)
         terms = {**TERMS, "distortion": distortion}
+        multiplier = np.exp(state["log_multiplier"])
         loss, state = objective(
             {k: tf.constant(v) for k, v in terms.items()}, step, state, mean
         )
-        expected = CHANNELS.sum(1) + multiplier * (distortion - 25.0)
-        np.testing.assert_allclose(loss, expected, rtol=1e-5)
-        error = (distortion.mean() - 25.0) / 25.0
-        average = error if average is None else 0.9 * average + 0.1 * error
+        expected = CHANNELS.sum(1) + multiplier * (distortion - objective.distortion)
+        np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    return state
+
+
+def test_geco_follows_algorithm_1():
+    objective = objectives.GECO(25.0, speed=0.5, decay=0.9, largest_error=9.0)
+    means = np.random.default_rng(0).uniform(20, 60, 6)
+    multiplier, average = 1.0, (means[0] - 25.0) / 25.0
+    for value in means:
+        average = 0.9 * average + 0.1 * (value - 25.0) / 25.0
         multiplier *= np.exp(0.5 * average)
+    state = geco_after(objective, means)
     assert multiplier > 1.1
     np.testing.assert_allclose(np.exp(state["log_multiplier"]), multiplier, rtol=1e-5)
+    np.testing.assert_allclose(state["error"], average, rtol=1e-5)
+    assert float(state["updates"]) == 6
+
+
+@pytest.mark.parametrize("value, sign", [(1e4, 1), (25 * 1.2, 1), (25 * 0.8, -1)])
+def test_geco_is_not_wound_up_by_a_model_that_knows_nothing(value, sign):
+    """However far the target, 100 steps change the multiplier by e at most."""
+    state = geco_after(objectives.GECO(25.0), [value] * 100)
+    np.testing.assert_allclose(state["log_multiplier"], sign, rtol=1e-4)
+    # At the target it stays as it is.
+    state = geco_after(objectives.GECO(25.0, decay=0.0), [value] * 100 + [25.0] * 50)
+    np.testing.assert_allclose(state["log_multiplier"], sign, rtol=1e-4)
 
 
 @pytest.mark.parametrize("objective", ALL)
@@ -116,6 +135,7 @@ def test_config_round_trip(objective):
         (lambda: objectives.KLAnnealing(0), "`num_steps`.*Received: 0"),
         (lambda: objectives.GECO(0.0), "`distortion`"),
         (lambda: objectives.GECO(1.0, decay=1.0), "`decay` must be below 1"),
+        (lambda: objectives.GECO(1.0, largest_error=0), "`largest_error`"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -67,7 +67,7 @@ def read_all(folder):
         except ValueError as error:
             left_out.append(f"{name}: no JSON ({error})")
             continue
-        if isinstance(content, dict) and "runs" in content and "sweep" in content:
+        if isinstance(content, dict) and {"sweep", "runs", "failed"} <= content.keys():
             found += _of_sweep(name, content)
             left_out += [f"{name}, {k}: {why}" for k, why in content["failed"].items()]
         elif isinstance(content, dict) and _is_image_record(content):

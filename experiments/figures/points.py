@@ -18,6 +18,7 @@ LABELS = {
     "geco": "GECO",
     "autoregressive": "decoder alone",
 }
+_SPLITS = ("test", "train")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +90,40 @@ def _read_folder(path):
         )
     return {"sweep": os.path.basename(os.path.abspath(path)), "runs": runs,
             "failed": failed, "hardware": "", "meaning": ""}  # fmt: skip
+
+
+def read_together(paths):
+    """Several sweeps as one, for one figure: dict as `read`.
+
+    Raises:
+      ValueError: no path; a run that is in two of them; or runs of other data, or of
+        another length, than the first one's.
+    """
+    if not paths:
+        raise ValueError(
+            "--results is needed: the JSON file of a sweep, or the folder of its runs; "
+            "or several, separated by commas"
+        )
+    parts = [read(path) for path in paths]
+    runs = [run for part in parts for run in part["runs"]]
+    names = [run["name"] for run in runs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"Of one run there are several: {', '.join(twice)}")
+    for run in runs:
+        if _subject(run) != _subject(runs[0]):
+            raise ValueError(
+                f"{run['name']} and {runs[0]['name']} do not belong into one figure. "
+                f"Received: {_subject(run)} and {_subject(runs[0])}"
+            )
+    failed = {name: why for part in parts for name, why in part["failed"].items()}
+    return {**parts[0], "runs": runs, "failed": failed}
+
+
+def _subject(run):
+    """What a run was trained and measured on, and for how long, as text."""
+    sizes = [f"{run[s]['num_examples']:,} of {run[s]['data']}" for s in _SPLITS]
+    return f"{run['steps']:,} steps, {', '.join(sizes)}"
 
 
 def of_sweep(found, split="test"):

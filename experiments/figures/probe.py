@@ -4,7 +4,8 @@ r"""Figure 4b: the linear probe's accuracy against the rate.
       --results=experiments/results/sweep_digits.json \
       --figure=docs/figures/probe.png
 
---results is what experiments.rate_distortion wrote, or the folder of its runs.
+--results is what experiments.rate_distortion wrote, or the folder of its runs; or
+several of the same data and length, separated by commas.
 """
 
 from experiments import flags

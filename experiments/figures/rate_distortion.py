@@ -1,10 +1,11 @@
 r"""Figures 4a and 6: rate and distortion of a sweep's models, in bits per image.
 
   python -m experiments.figures.rate_distortion \
-      --results=experiments/results/sweep_digits.json --split=test \
-      --figure=docs/figures/rate_distortion_test.png
+      --results=experiments/results/sweep_cifar10_small.json --split=test \
+      --figure=docs/figures/rate_distortion_cifar10.png
 
---results is what experiments.rate_distortion wrote, or the folder of its runs.
+--results is what experiments.rate_distortion wrote, or the folder of its runs; or
+several of the same data and length, separated by commas.
 --split=train gives Figure 6. The rate is that under the auxiliary prior, as in the
 paper; --rate=ar1 shows what the model was trained with.
 """
@@ -15,7 +16,7 @@ from experiments import flags
 from experiments.figures import points, style
 
 FIGURE = flags.flags.DEFINE_string("figure", None, "The .png file to write.")
-RESULTS = flags.flags.DEFINE_string("results", None, "A sweep's results or folder.")
+RESULTS = flags.flags.DEFINE_list("results", [], "Sweeps' results or folders.")
 SPLIT = flags.flags.DEFINE_enum("split", "test", ["test", "train"], "Of which images.")
 RATE = flags.flags.DEFINE_enum("rate", "aux", ["aux", "ar1"], "Under which prior.")
 
@@ -67,12 +68,8 @@ def main(_):
 
 
 def read():
-    """The sweep of --results."""
-    if not RESULTS.value:
-        raise ValueError(
-            "--results is needed: the JSON file of a sweep, or the folder of its runs"
-        )
-    return points.read(RESULTS.value)
+    """The sweeps of --results, as one."""
+    return points.read_together(RESULTS.value)
 
 
 def scatter(axes, shown, x, y):
@@ -82,30 +79,30 @@ def scatter(axes, shown, x, y):
         members = [p for p in shown if p.label == label]
         members.sort(key=lambda point: point.mean(x))
         color, marker = _STYLES.get(label, ("gray", "."))
+        line = "-" if len(members) > 1 else "none"
+        shape = {"color": style.COLORS[color], "marker": marker, "linestyle": line}
+        axes.plot([], [], linewidth=1, label=label, **shape)  # Without the bars.
         axes.errorbar(
             [p.mean(x) for p in members],
             [p.mean(y) for p in members],
             xerr=[p.deviation(x) for p in members],
             yerr=[p.deviation(y) for p in members],
-            color=style.COLORS[color],
-            marker=marker,
-            linestyle="-" if len(members) > 1 else "none",
             linewidth=1,
             elinewidth=0.8,
             capsize=2,
-            label=label,
+            **shape,
         )
 
 
 def title(found, split):
     """What the points are of."""
     first = found["runs"][0]
-    seeds = len({run["seed"] for run in found["runs"]})
-    count = first[split]["num_examples"]
-    plural = "s" if seeds > 1 else ""
+    settings = [run["setting"] for run in found["runs"]]
+    seeds = sorted({settings.count(setting) for setting in settings})
+    plural = "s" if seeds[-1] > 1 else ""
     return (
-        f"{first[split]['data']}, {count:,} images; {first['steps']:,} steps, "
-        f"{seeds} seed{plural}"
+        f"{first[split]['data']}, {first[split]['num_examples']:,} images; "
+        f"{first['steps']:,} steps, {' or '.join(map(str, seeds))} seed{plural}"
     )
 
 

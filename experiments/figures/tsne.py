@@ -13,7 +13,7 @@ from sklearn import manifold
 from data import cifar10
 from deltavae_tf.evaluation import posteriors
 from experiments import finished, flags
-from experiments.figures import style
+from experiments.figures import points, style
 from experiments.inputs import batches
 
 FIGURE = flags.flags.DEFINE_string("figure", None, "The .png file to write.")
@@ -40,7 +40,7 @@ def main(_):
         here = found["label"] == label
         axes.scatter(
             *place[here].T,
-            s=9,
+            s=min(30, 27_000 / len(place)),
             color=colormaps["tab10"](label % 10),
             label=names[label],
         )
@@ -49,8 +49,9 @@ def main(_):
         yticks=[],
         xlabel="t-SNE, first dimension (no unit)",
         ylabel="t-SNE, second dimension (no unit)",
-        title=f"Posterior means of {len(place):,} images of {run.held_out.name}, "
-        f"step {run.step:,}",
+        title=f"{points.LABELS[run.hparams.method]}, {run.weights} weights, step "
+        f"{run.step:,}: posterior means of {len(place):,} images of "
+        f"{run.held_out.name}",
     )
     if run.problem.num_classes:
         axes.legend(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import hparams, sweeps
-from experiments.figures import measured, points, results_table
+from experiments.figures import measured, points, rate_distortion, results_table
 
 
 def row(setting, seed, rate, **changes):
@@ -65,6 +65,34 @@ def test_bad_results(tmp_path):
         measured.read_all(tmp_path)
 
 
+def test_sweeps_of_one_figure_have_the_same_data_and_length(tmp_path):
+    def write(name, *rows):
+        path = tmp_path / name
+        path.write_text(json.dumps(sweep(*rows, failed={f"of {name}": "diverged"})))
+        return str(path)
+
+    one = write("one", row("a", 0, 4.0), row("a", 1, 6.0))
+    two = write("two", row("b", 0, 5.0))
+    found = points.read_together([one, two])
+    chosen, left_out = points.of_sweep(found)
+    assert [point.setting for point in chosen] == ["a", "b"]
+    assert left_out == ["of one: diverged", "of two: diverged"]
+    assert rate_distortion.title(found, "test") == (
+        "digits/test, 297 images; 400 steps, 1 or 2 seeds"
+    )
+    title = rate_distortion.title(points.read(two), "test")
+    assert title.endswith("400 steps, 1 seed")
+    with pytest.raises(ValueError, match="Of one run there are several: b-seed0"):
+        points.read_together([one, two, two])
+    other = write("other", row("c", 0, 5.0, steps=300))
+    with pytest.raises(
+        ValueError, match="c-seed0 and a-seed0 do not belong.*300 steps"
+    ):
+        points.read_together([one, other])
+    with pytest.raises(ValueError, match="--results is needed"):
+        points.read_together([])
+
+
 def record(name, data, note=""):
     value = dict.fromkeys(
         ("nelbo_bpd", "nelbo_aux_bpd", "nelbo_bpd_stderr", "rate_bpd", "rate_aux_bpd"),
@@ -91,8 +119,11 @@ def test_only_the_papers_data_stands_beside_the_paper(tmp_path, data, note, show
     content = record("imagenet32_best", data, note)
     (tmp_path / "a.json").write_text(json.dumps(content))
     (tmp_path / "b.json").write_text("[]")
+    (tmp_path / "c.json").write_text('{"sweep": "x", "runs": []}')
+    (tmp_path / "d.json").write_text("{")
     found, left_out = measured.read_all(tmp_path)
-    assert left_out == ["b.json: not a result of images"]
+    assert left_out[:2] == [f"{x}.json: not a result of images" for x in "bc"]
+    assert left_out[2].startswith("d.json: no JSON") and len(left_out) == 3
     assert ("2.345" in results_table.table1(found)) == shown
     content["hparams"]["decoder_layers"] = 3  # No row of the paper's any more.
     (tmp_path / "a.json").write_text(json.dumps(content))

@@ -76,6 +76,28 @@ def make_variables(layer, *inputs):
         layer(*inputs)
 
 
+def rematerialize(layer, inputs, **constants):
+    """`layer(*inputs, **constants)`, computed again in the backward pass.
+
+    What the layer computes inside is not kept in between: memory for time.
+
+    Args:
+      layer: built keras.Layer that assigns no variable.
+      inputs: list of float tensors.
+      **constants: what no gradient goes through, such as keys of noise.
+
+    Reference: Chen et al., "Training deep nets with sublinear memory cost" (2016).
+    """
+
+    def pure(values, *inputs):
+        mapping = list(zip(layer.variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return layer(*inputs, **constants)
+
+    values = [ops.convert_to_tensor(variable) for variable in layer.variables]
+    return keras.remat(pure)(values, *inputs)
+
+
 def num_replicas():
     """How many replicas share a training step; gradients are summed over them."""
     if name == "jax":

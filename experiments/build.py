@@ -139,6 +139,7 @@ def image_model(hparams, image_shape, num_levels, seed=0):
         "kernel_size": hparams.kernel_size,
         "num_levels": num_levels,
         "normalization": hparams.normalization,
+        "rematerialize": hparams.rematerialize,
         "dtype": policy,
     }
     decoder = image_decoder.ImageDecoder(

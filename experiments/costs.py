@@ -218,6 +218,11 @@ def _activation_bytes(graph, times=1):
 
 
 def _root(tensor):
-    while tensor.op.type in _SAME_MEMORY and tensor.op.inputs:
-        tensor = tensor.op.inputs[0]
+    while tensor.op.inputs:
+        if tensor.op.type == "IdentityN":
+            tensor = tensor.op.inputs[tensor.value_index]
+        elif tensor.op.type in _SAME_MEMORY:
+            tensor = tensor.op.inputs[0]
+        else:
+            break
     return tensor

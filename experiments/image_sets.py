@@ -40,6 +40,11 @@ class ImageHparams(training_fields.TrainingHparams):
     normalization: str = registry.architecture(
         "layer", "of layers or of weights", choices=("layer", "weight")
     )
+    rematerialize: bool = registry.free(
+        False,
+        "compute layers again in the backward pass instead of keeping them: a third "
+        "more work, a fraction of the memory",
+    )
 
     def __post_init__(self):
         super().__post_init__()

@@ -13,6 +13,7 @@ from keras import ops
 
 from deltavae_tf import backend
 from deltavae_tf.distributions import ar1, delta_normal
+from deltavae_tf.layers import gated_stack
 from deltavae_tf.models import auxiliary_prior, delta_vae, image_decoder, image_encoder
 from deltavae_tf.sampling import images, traversals
 from tests import testing
@@ -75,6 +76,60 @@ def test_terms_are_the_same_numbers_on_every_backend():
         for name, value in expected.items():
             found = ops.convert_to_numpy(terms[name])
             np.testing.assert_allclose(found, value, rtol=2e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("normalization", ["layer", "weight"])
+def test_rematerialized_layers_have_the_same_gradients(normalization):
+    x = np.random.default_rng(0).normal(size=(2, H, W, 3)).astype("float32")
+    memory = np.random.default_rng(1).normal(size=(2, H, 6)).astype("float32")
+    stacks = [
+        gated_stack.GatedStack(
+            1, 8, 16, 1, 2, cross_attention=True, dropout_rate=0.3,
+            normalization=normalization, rematerialize=rematerialize,
+        )
+        for rematerialize in (False, True)
+    ]  # fmt: skip
+    for stack in stacks:
+        backend.make_variables(stack, x, memory)
+    testing.randomize(stacks[0], scale=0.2)
+    stacks[1].set_weights(stacks[0].get_weights())
+
+    def loss_and_gradients(stack):
+        return backend.value_and_gradients(
+            lambda: (ops.sum(ops.sin(stack(x, memory, testing.keys(2)))), ()),
+            stack.trainable_variables,
+        )[:2]
+
+    found = [
+        backend.graph(functools.partial(loss_and_gradients, stack), stack)()
+        for stack in stacks
+    ]
+    (kept, kept_gradients), (again, again_gradients) = found
+    np.testing.assert_allclose(kept, again, rtol=1e-5)
+    for a, b in zip(kept_gradients, again_gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@on_jax
+def test_rematerialized_layers_keep_less_for_the_backward_pass():
+    import jax
+
+    sizes = []
+    for rematerialize in (False, True):
+        stack = gated_stack.GatedStack(6, 8, 16, 0, rematerialize=rematerialize)
+        x = np.ones((2, 8, 8, 3), "float32")
+        backend.make_variables(stack, x)
+        values = [ops.convert_to_tensor(v) for v in stack.trainable_variables]
+
+        def output(values, stack=stack, x=x):
+            mapping = list(zip(stack.trainable_variables, values, strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                return stack(x)
+
+        # What `vjp` returns is a pytree of what it kept.
+        kept = jax.tree.leaves(jax.vjp(output, values)[1])
+        sizes.append(sum(leaf.size for leaf in kept))
+    assert sizes[1] < sizes[0] / 2, sizes
 
 
 def test_samples_are_the_same_numbers_on_every_backend():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from deltavae_tf import noise
+from deltavae_tf import backend, noise
 from deltavae_tf.layers import causal_conv, gated_layer, transformer_block, weight_norm
 
 _PREFERRED_SPACING = (5, 2)  # ImageNet and ablations; CIFAR-10 best.
@@ -59,6 +59,8 @@ class GatedStack(keras.layers.Layer):
       causal_memory: bool, whether pixel (r, c) looks only at memory rows <= r.
       dropout_rate: float, on hidden units and attention weights.
       normalization: "layer" or "weight".
+      rematerialize: bool, whether the backward pass computes the inside of each layer
+        and block again (`backend.rematerialize`) instead of keeping it.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:
@@ -85,6 +87,7 @@ class GatedStack(keras.layers.Layer):
         causal_memory=True,
         dropout_rate=0.0,
         normalization="layer",
+        rematerialize=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -99,6 +102,7 @@ class GatedStack(keras.layers.Layer):
         self.causal_memory = causal_memory
         self.dropout_rate = dropout_rate
         self.normalization = normalization
+        self.rematerialize = rematerialize
 
         shared = {"normalization": normalization, "dtype": self.dtype_policy}
         conv = {"kernel_size": kernel_size, "causal": causal, **shared}
@@ -156,7 +160,7 @@ class GatedStack(keras.layers.Layer):
         h = self.horizontal_stem(pixels) + self.across(v)
         h = self._attend(0, h, memory, keys)
         for i, layer in enumerate(self.gated_layers):
-            v, h = layer(v, h, keys=noise.fold(keys, 2 * i))
+            v, h = self._run(layer, [v, h], noise.fold(keys, 2 * i))
             h = self._attend(i + 1, h, memory, keys)
         return h
 
@@ -164,7 +168,13 @@ class GatedStack(keras.layers.Layer):
         block = self.blocks.get(str(place))
         if block is None:
             return h
-        return block(h, memory, keys=noise.fold(keys, 2 * place + 1))
+        inputs = [h] if memory is None else [h, memory]
+        return self._run(block, inputs, noise.fold(keys, 2 * place + 1))
+
+    def _run(self, layer, inputs, keys):
+        if self.rematerialize:
+            return backend.rematerialize(layer, inputs, keys=keys)
+        return layer(*inputs, keys=keys)
 
     def compute_output_shape(self, inputs_shape, memory_shape=None):
         return (*inputs_shape[:-1], self.width)
@@ -258,6 +268,7 @@ class GatedStack(keras.layers.Layer):
             "causal_memory": self.causal_memory,
             "dropout_rate": self.dropout_rate,
             "normalization": self.normalization,
+            "rematerialize": self.rematerialize,
         }
 
 

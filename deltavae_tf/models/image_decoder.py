@@ -29,6 +29,7 @@ class ImageDecoder(keras.layers.Layer):
       dropout_rate: float, on hidden units and attention weights, in training.
       num_levels: int, pixel values are 0 .. num_levels - 1.
       normalization: "layer" or "weight".
+      rematerialize: bool, see `gated_stack.GatedStack`.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:
@@ -57,6 +58,7 @@ class ImageDecoder(keras.layers.Layer):
         dropout_rate=0.0,
         num_levels=256,
         normalization="layer",
+        rematerialize=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -72,6 +74,7 @@ class ImageDecoder(keras.layers.Layer):
         self.dropout_rate = dropout_rate
         self.num_levels = num_levels
         self.normalization = normalization
+        self.rematerialize = rematerialize
         self.stack = gated_stack.GatedStack(
             num_layers,
             width,
@@ -83,6 +86,7 @@ class ImageDecoder(keras.layers.Layer):
             causal_memory=causal_latents,
             dropout_rate=dropout_rate,
             normalization=normalization,
+            rematerialize=rematerialize,
             name="stack",
             dtype=self.dtype_policy,
         )
@@ -208,4 +212,5 @@ class ImageDecoder(keras.layers.Layer):
             "dropout_rate": self.dropout_rate,
             "num_levels": self.num_levels,
             "normalization": self.normalization,
+            "rematerialize": self.rematerialize,
         }

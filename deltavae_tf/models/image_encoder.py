@@ -34,6 +34,7 @@ class ImageEncoder(keras.layers.Layer):
       initial_scale: float, or nested list or array `[n, d]`, of the posterior.
       num_levels: int, pixel values are 0 .. num_levels - 1.
       normalization: "layer" or "weight".
+      rematerialize: bool, see `gated_stack.GatedStack`.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:
@@ -58,6 +59,7 @@ class ImageEncoder(keras.layers.Layer):
         initial_scale=1.0,
         num_levels=256,
         normalization="layer",
+        rematerialize=False,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
@@ -72,6 +74,7 @@ class ImageEncoder(keras.layers.Layer):
         self.initial_scale = np.asarray(initial_scale, np.float32)
         self.num_levels = num_levels
         self.normalization = normalization
+        self.rematerialize = rematerialize
         self.stack = gated_stack.GatedStack(
             num_layers,
             width,
@@ -81,6 +84,7 @@ class ImageEncoder(keras.layers.Layer):
             kernel_size,
             causal=anti_causal,
             normalization=normalization,
+            rematerialize=rematerialize,
             name="stack",
             dtype=self.dtype_policy,
         )
@@ -137,6 +141,7 @@ class ImageEncoder(keras.layers.Layer):
             "initial_scale": self.initial_scale.tolist(),
             "num_levels": self.num_levels,
             "normalization": self.normalization,
+            "rematerialize": self.rematerialize,
         }
 
 

@@ -8,6 +8,9 @@ share of the peak that products and convolutions reach (model FLOPs utilization:
 operations, counted by `experiments.plan` into results/gpu_floor.json, over time and
 over the matrix rate measured here first), and images sampled a second. Images are
 random: times do not depend on them. --profile names a folder for JAX's profiler.
+
+--lower=cuda lowers the step for that platform instead, and prints how large it is: what
+cannot be lowered is known before a machine is paid for. It needs no accelerator.
 """
 
 import argparse
@@ -67,12 +70,32 @@ def trainer(model, chosen, problem, steps):
     return jax_engine.Trainer(model, average, batches, steps)
 
 
-def measure(options):
-    """All numbers: dict."""
+def lower(options):
+    """The training call lowered for a platform that need not be there: dict."""
+    chosen, _, train = prepared(options)
+    start = time.perf_counter()
+    exported = train.lowered_for(options.lower)
+    return {
+        "hparams_set": options.hparams_set,
+        "hparams": options.hparams,
+        "platforms": exported.platforms,
+        "batch_size": chosen.batch_size,
+        "module_bytes": len(exported.mlir_module_serialized),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def prepared(options):
+    """Hyper-parameters, model and its `Trainer`."""
     chosen = hparams.hparams(options.hparams_set, options.hparams)
     problem = build.problem(chosen.problem)
     model = build.image_model(chosen, problem.image_shape, problem.num_levels)
-    train = trainer(model, chosen, problem, options.steps)
+    return chosen, model, trainer(model, chosen, problem, options.steps)
+
+
+def measure(options):
+    """All numbers: dict."""
+    chosen, model, train = prepared(options)
     found = {
         "hparams_set": options.hparams_set,
         "hparams": options.hparams,
@@ -116,9 +139,11 @@ def main():
     parser.add_argument("--matrix_size", type=int, default=8192)
     parser.add_argument("--sample", default="", help="numbers of images, as 64,256")
     parser.add_argument("--profile", default="")
+    parser.add_argument("--lower", default="", choices=["", "cuda", "tpu", "cpu"])
     options = parser.parse_args()
     options.sample = [int(n) for n in options.sample.split(",") if n]
-    print(json.dumps(measure(options)), flush=True)
+    run = lower if options.lower else measure
+    print(json.dumps(run(options)), flush=True)
 
 
 if __name__ == "__main__":

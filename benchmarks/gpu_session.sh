@@ -30,7 +30,7 @@ prepare)
   for p in manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014 manylinux1; do
     platforms+=(--platform "${p}_x86_64")
   done
-  "$PYTHON" -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 \
+  "$PYTHON" -m pip download -q --no-deps --only-binary=:all: --python-version "${PYTHON_VERSION:-3.12}" \
     --implementation cp "${platforms[@]}" -d .gpu/1 keras==3.15.1 \
     tfp-nightly==0.26.0.dev20261027 optree dm-tree namex decorator gast
   cp "$2"/data_batch_[12].bin.xz .gpu/1

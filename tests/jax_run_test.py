@@ -4,6 +4,7 @@
 product's environment, and is skipped where there is none.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -231,3 +232,18 @@ def test_both_backends_are_one_run(tmp_path):
 def test_what_only_tensorflow_can_do_is_an_error(change):
     with pytest.raises(ValueError, match="one device"):
         engines.make(**change)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_training_call_lowers_for_accelerators_that_are_not_here(platform):
+    from benchmarks import gpu
+
+    options = argparse.Namespace(
+        hparams_set="digits_tiny",
+        hparams="dtype=mixed_bfloat16,dropout=0.2,rematerialize=true",
+        steps=2,
+        lower=platform,
+    )
+    found = gpu.lower(options)
+    assert found["platforms"] == (platform,)
+    assert found["module_bytes"] > 10_000

@@ -10,6 +10,7 @@ import os
 import jax
 import keras
 import numpy as np
+from jax import export
 from jax import numpy as jnp
 from keras import ops
 
@@ -113,6 +114,14 @@ class Trainer:
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
         return int(bad)
+
+    def lowered_for(self, platform):
+        """The call as a `jax.export.Exported` for "cuda", "tpu" or "cpu", none of which
+        need be here."""
+        values = [ops.convert_to_tensor(variable) for variable in self._variables]
+        return export.export(self._train, platforms=[platform])(
+            values, self._columns, self._positions, np.int32(1), np.int32(0)
+        )
 
     def _steps(self, values, columns, positions, count, first):
         def step(i, carry):

@@ -9,8 +9,9 @@ operations, counted by `experiments.plan` into results/gpu_floor.json, over time
 over the matrix rate measured here first), and images sampled a second. Images are
 random: times do not depend on them. --profile names a folder for JAX's profiler.
 
---lower=cuda lowers the step for that platform instead, and prints how large it is: what
-cannot be lowered is known before a machine is paid for. It needs no accelerator.
+--lower=cuda lowers the step for that platform instead, and prints how many bytes the
+forward pass keeps for the backward pass: what cannot be lowered, or will not fit, is
+known before a machine is paid for. It needs no accelerator.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import pathlib
 import time
 
 import jax
+import keras
 import numpy as np
 from jax import numpy as jnp
 
@@ -70,9 +72,38 @@ def trainer(model, chosen, problem, steps):
     return jax_engine.Trainer(model, average, batches, steps)
 
 
+def kept_bytes(model, batch):
+    """What the forward pass of a training step leaves for the backward pass, before
+    anything is fused. Shapes are enough: nothing is computed.
+
+    Args:
+      model: built `DeltaVAE`.
+      batch: dict of `jax.ShapeDtypeStruct`.
+    """
+    variables = model.trainable_variables
+    shapes = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in variables]
+
+    def backward(values, batch):
+        def loss(values):
+            mapping = list(zip(variables, values, strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                return model.compute_loss(batch, y_pred=model(batch, training=True))
+
+        return jax.vjp(loss, values)[1]  # A pytree of all that it needs.
+
+    kept = jax.tree.leaves(jax.eval_shape(backward, shapes, batch))
+    return sum(array.size * array.dtype.itemsize for array in kept)
+
+
 def lower(options):
     """The training call lowered for a platform that need not be there: dict."""
-    chosen, _, train = prepared(options)
+    chosen, model, train = prepared(options)
+    shape = build.problem(chosen.problem).image_shape
+    batch = {
+        "image": jax.ShapeDtypeStruct((chosen.batch_size, *shape), np.uint8),
+        "index": jax.ShapeDtypeStruct((chosen.batch_size,), np.int32),
+        "mask": jax.ShapeDtypeStruct((chosen.batch_size,), np.float32),
+    }
     start = time.perf_counter()
     exported = train.lowered_for(options.lower)
     return {
@@ -80,6 +111,7 @@ def lower(options):
         "hparams": options.hparams,
         "platforms": exported.platforms,
         "batch_size": chosen.batch_size,
+        "kept_bytes": kept_bytes(model, batch),
         "module_bytes": len(exported.mlir_module_serialized),
         "seconds": time.perf_counter() - start,
     }

@@ -14,9 +14,10 @@ mode=$1
 STATE=${GPU_STATE:-/tmp/gpu}
 PYTHON=${PYTHON:-python3}
 PROGRAM=${PROGRAM:-experiments.cifar10}
-SETS=${SETS:-cifar10_ablation table6_l8_low cifar10_best}
+SETS=${SETS:-cifar10_ablation table6_l8_low}
 DTYPE=${DTYPE:-mixed_bfloat16}
 BATCHES=${BATCHES:-64 256}
+REMATERIALIZE=${REMATERIALIZE:-false true}
 MEASURE=${MEASURE:---steps=20 --sample=64,256}
 export KERAS_BACKEND=jax PYTHONUNBUFFERED=1
 export PYTHONPATH="$STATE/site${PYTHONPATH:+:$PYTHONPATH}"
@@ -51,9 +52,13 @@ receive)
 measure)
   for set in $SETS; do
     for size in $BATCHES; do
-      "$PYTHON" -m benchmarks.gpu --hparams_set="$set" $MEASURE \
-        --hparams="dtype=$DTYPE,batch_size=$size" | tee -a "$OUT/measured.jsonl" ||
-        echo "{\"failed\": \"$set\", \"batch_size\": $size}" | tee -a "$OUT/measured.jsonl"
+      for again in $REMATERIALIZE; do
+        fields="dtype=$DTYPE,batch_size=$size,rematerialize=$again"
+        "$PYTHON" -m benchmarks.gpu --hparams_set="$set" $MEASURE --hparams="$fields" |
+          tee -a "$OUT/measured.jsonl" ||
+          echo "{\"failed\": \"$set\", \"hparams\": \"$fields\"}" |
+          tee -a "$OUT/measured.jsonl"
+      done
     done
   done
   ;;
@@ -61,7 +66,7 @@ train | evaluate)
   run=$STATE/runs/$2
   # SIGTERM saves and ends with status 0; the same call goes on from there.
   timeout --preserve-status -s TERM "$4" "$PYTHON" -m "$PROGRAM" --hparams_set="$2" \
-    --hparams="dtype=$DTYPE" --data_dir="$STATE/data" --output_dir="$run" \
+    --hparams="dtype=$DTYPE${FIELDS:+,$FIELDS}" --data_dir="$STATE/data" --output_dir="$run" \
     --schedule="$mode" --train_steps="$3" --iterations_per_loop=100 --eval_use_test_set --keep_checkpoint_max=1 \
     --local_eval_frequency=${EVAL_EVERY:-2000} 2>&1 | tee "$OUT/$2-$mode.log"
   cp "$run"/*.json* "$OUT"

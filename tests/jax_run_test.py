@@ -238,12 +238,16 @@ def test_what_only_tensorflow_can_do_is_an_error(change):
 def test_training_call_lowers_for_accelerators_that_are_not_here(platform):
     from benchmarks import gpu
 
-    options = argparse.Namespace(
-        hparams_set="digits_tiny",
-        hparams="dtype=mixed_bfloat16,dropout=0.2,rematerialize=true",
-        steps=2,
-        lower=platform,
-    )
-    found = gpu.lower(options)
-    assert found["platforms"] == (platform,)
-    assert found["module_bytes"] > 10_000
+    kept = []
+    for rematerialize in ("false", "true"):
+        options = argparse.Namespace(
+            hparams_set="digits_tiny",
+            hparams=f"dtype=mixed_bfloat16,rematerialize={rematerialize}",
+            steps=2,
+            lower=platform,
+        )
+        found = gpu.lower(options)
+        assert found["platforms"] == (platform,)
+        assert found["module_bytes"] > 10_000
+        kept.append(found["kept_bytes"])
+    assert kept[1] < kept[0] / 2

@@ -268,7 +268,10 @@ def test_registered_twice():
 def test_what_a_resumed_run_may_change():
     h = registry.hparams("digits")
     free = h.may_change_on_resume()
-    assert free == ("train_steps", "eval_every", "eval_steps", "eval_batch_size")
+    assert free == (
+        *("train_steps", "eval_every", "eval_steps", "eval_batch_size"),
+        "rematerialize",
+    )
     training = """
       dropout batch_size learning_rate_schedule learning_rate
       learning_rate_floor learning_rate_scale warmup_steps decay_steps adam_beta_1

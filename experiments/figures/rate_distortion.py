@@ -55,7 +55,8 @@ def main(_):
             rates, cost - rates, ":", color="black", linewidth=1,
             label="same bits in all as the decoder alone",
         )  # fmt: skip
-        axes.set_ylim(min(low, cost - 1), max(high, cost + 1))
+        margin = 0.1 * (high - low)
+        axes.set_ylim(min(low, cost - margin), max(high, cost + margin))
     prior = {"aux": "auxiliary prior", "ar1": "training prior"}[RATE.value]
     axes.set(
         xlabel=f"rate under the {prior} (bits per image)",
@@ -82,11 +83,12 @@ def scatter(axes, shown, x, y):
         line = "-" if len(members) > 1 else "none"
         shape = {"color": style.COLORS[color], "marker": marker, "linestyle": line}
         axes.plot([], [], linewidth=1, label=label, **shape)  # Without the bars.
+        seeds = any(p.num_seeds > 1 for p in members)
         axes.errorbar(
             [p.mean(x) for p in members],
             [p.mean(y) for p in members],
-            xerr=[p.deviation(x) for p in members],
-            yerr=[p.deviation(y) for p in members],
+            xerr=[p.deviation(x) for p in members] if seeds else None,
+            yerr=[p.deviation(y) for p in members] if seeds else None,
             linewidth=1,
             elinewidth=0.8,
             capsize=2,

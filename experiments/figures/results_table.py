@@ -19,6 +19,7 @@ RESULTS_DIR = flags.flags.DEFINE_string(
 )
 MARKDOWN = flags.flags.DEFINE_string("markdown", None, "The file to put blocks into.")
 
+_SWEEP = "sweep_"  # How names of sweeps' results begin.
 _NOT_YET = "not reproduced yet"
 _OTHERS = [
     ("ConvDRAW", "3.85", "-"),
@@ -59,7 +60,7 @@ def main(_):
         "other-sizes": other_sizes(found),
     }
     for name in sorted(os.listdir(RESULTS_DIR.value)):
-        if name.startswith("sweep_") and name.endswith(".json"):
+        if name.startswith(_SWEEP) and name.endswith(".json"):
             sweep = points.read(os.path.join(RESULTS_DIR.value, name))
             blocks[os.path.splitext(name)[0]] = sweep_table(sweep)
     for line in left_out:
@@ -165,7 +166,8 @@ def table6(found):
 
 
 def other_sizes(found):
-    """CIFAR-10 and ImageNet runs that are no row of the paper's."""
+    """CIFAR-10 and ImageNet runs that are no row of the paper's, nor of a sweep, which
+    has a table of its own."""
     rows = [
         [
             f"`{m.name}`",
@@ -176,6 +178,7 @@ def other_sizes(found):
         ]
         for m in found
         if m.hparams["problem"] in _PAPER_DATA
+        and not m.source.startswith(_SWEEP)
         and not any(m.is_set(name) for name in _all_rows())
     ]
     if not rows:

@@ -36,11 +36,12 @@ def main(_):
     fig, axes = style.figure(height=6.5)
     count = max(run.problem.num_classes, 1)
     names = _CLASS_NAMES.get(run.hparams.problem, [str(i) for i in range(count)])
+    size = min(30, 27_000 / len(place))
     for label in range(count):
         here = found["label"] == label
         axes.scatter(
             *place[here].T,
-            s=min(30, 27_000 / len(place)),
+            s=size,
             color=colormaps["tab10"](label % 10),
             label=names[label],
         )
@@ -55,7 +56,10 @@ def main(_):
     )
     if run.problem.num_classes:
         axes.legend(
-            loc="center left", bbox_to_anchor=(1.0, 0.5), title="class", markerscale=3
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            title="class",
+            markerscale=9 / size**0.5,
         )
     style.save(fig, FIGURE.value)
 

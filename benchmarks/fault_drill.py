@@ -16,10 +16,12 @@ weights, optimizer and averages equal the undisturbed run's to the bit, and
 metrics.jsonl has the same rows, each step once.
 
 Writes `drill.json` into the folder; exit status 1 if anything was lost. About 10
-seconds a fault. Interrupted, the same command goes on where it was.
+seconds a fault. Interrupted, or ended by --stop_after, the same command goes on where
+it was.
 """
 
 import argparse
+import atexit
 import hashlib
 import json
 import os
@@ -62,6 +64,7 @@ class Drill:
         self.train_steps = options.train_steps
         self.every = options.every
         self.longest_wait = options.longest_wait
+        self.process = None
 
     # Processes.
 
@@ -76,13 +79,14 @@ class Drill:
         ]
         log = open(self.folder / "log.txt", "ab")
         environment = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.Popen(
+        self.process = subprocess.Popen(
             command,
             env={**os.environ, **environment},
             stdout=log,
             stderr=subprocess.PIPE,
             text=True,
         )
+        return self.process
 
     def finish(self, process):
         """(exit status, standard error) of a process that ends by itself."""
@@ -300,6 +304,12 @@ def main():
         default=0.3,
         help="seconds from a new checkpoint to a kill, at most",
     )
+    parser.add_argument(
+        "--stop_after",
+        type=float,
+        default=float("inf"),
+        help="seconds after which no further fault begins",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--program", default="digits", help="one of experiments/")
     parser.add_argument(
@@ -314,13 +324,15 @@ def main():
     journal = folder / "drill.json"
     done = json.loads(journal.read_text())["faults"] if journal.exists() else []
     drill = Drill(options)
+    # What is drilled must not outlive the drill.
+    atexit.register(lambda: drill.process and drill.process.kill())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))
     reference = folder / "straight"
     started = time.monotonic()
 
     def note(fault, what, lost=""):
         done.append({"fault": fault, "what": what, "lost": lost})
-        text = json.dumps({"seed": options.seed, "faults": done}, indent=1)
-        journal.write_text(text + "\n")
+        write(journal, options, done)
         seconds = time.monotonic() - started
         print(f"{seconds:5.0f} s  {fault:<14} {lost or what}", flush=True)
 
@@ -333,6 +345,8 @@ def main():
     for number, fault in enumerate(faults):
         if number < len(done):
             continue
+        if time.monotonic() - started > options.stop_after:
+            sys.exit(f"{len(done)} of {len(faults)} faults so far.")
         rng = random.Random(f"{options.seed}/{number}")
         before = drill.hashes()
         touched = drill.names()[-1:] if fault in ("truncate", "flip", "delete") else []
@@ -351,16 +365,36 @@ def main():
         print(drill.check_ending(reference))
     except Lost as error:
         note("ending", "", str(error))
-    lost = [x for x in done if x["lost"]]
-    kills = [x for x in done if x["fault"].startswith("kill")]
-    in_write = [x for x in kills if "in the middle" in x["what"]]
-    skipped = [x for x in done if x["what"].startswith("skipped")]
+    found = summary(done)
+    write(journal, options, done, {**found, "versions": run_folder.versions()})
     print(
-        f"{len(done) - len(skipped)} faults injected, {len(kills)} of them hard kills, "
-        f"{len(in_write)} in the middle of a checkpoint's write; "
-        f"{len(done) - len(skipped) - len(lost)} survived, {len(lost)} lost something."
+        "{injected} faults injected, {hard_kills} of them hard kills, {in_write} in "
+        "the middle of a checkpoint's write; {survived} survived, {lost} lost "
+        "something.".format(**found)
     )
-    sys.exit(bool(lost))
+    sys.exit(bool(found["lost"]))
+
+
+def write(journal, options, done, more=None):
+    """Writes what was done so far, and under which options."""
+    names = ("seed", "program", "flags", "train_steps", "every")
+    asked = {name: getattr(options, name) for name in names}
+    text = json.dumps({**asked, **(more or {}), "faults": done}, indent=1)
+    journal.write_text(text + "\n")
+
+
+def summary(done):
+    """Counts of a journal's entries: a dict of ints."""
+    injected = [x for x in done if not x["what"].startswith("skipped")]
+    kills = [x for x in injected if x["fault"].startswith("kill")]
+    lost = [x for x in injected if x["lost"]]
+    return {
+        "injected": len(injected),
+        "hard_kills": len(kills),
+        "in_write": sum("in the middle" in x["what"] for x in kills),
+        "survived": len(injected) - len(lost),
+        "lost": len(lost),
+    }
 
 
 if __name__ == "__main__":

@@ -118,8 +118,24 @@ def of_step(model, batch, has_average=True):
     )
 
 
+def _needed(graph):
+    """The operations that an output or an effect of a graph needs, in their order.
+
+    A gradient's graph has more: a convolution's is made for both of its inputs, also
+    where one is the data.
+    """
+    needed = set()
+    left = [*(t.op for t in graph.outputs), *graph.control_outputs]
+    while left:
+        op = left.pop()
+        if op not in needed:
+            needed.add(op)
+            left += [*(t.op for t in op.inputs), *op.control_inputs]
+    return [op for op in graph.get_operations() if op in needed]
+
+
 def _operations(graph, times=1, backward=False):
-    for op in graph.get_operations():
+    for op in _needed(graph):
         back = backward or op.name.startswith(_BACKWARD)
         if op.type in _LOOPS:
             body = _function(op, "body")
@@ -195,34 +211,39 @@ def _bytes(tensor):
     return _size(tensor) * tensor.dtype.size if known else 0
 
 
-def _activation_bytes(graph, times=1):
+def _activation_bytes(graph):
     """Bytes of the tensors that the backward pass takes from the forward pass."""
     saved = {}
     total = 0
-    for op in graph.get_operations():
+    operations = _needed(graph)
+    for op in operations:
         if op.type in _LOOPS and not op.name.startswith(_BACKWARD):
-            for inner in _function(op, "body").get_operations():
+            for inner in _needed(_function(op, "body")):
                 # Kept for each trip. Weights that a loop reads are among them: XLA
                 # stacks those too.
                 if inner.type == "TensorListPushBack":
                     total += _trips(op) * _bytes(inner.inputs[1])
         if not op.name.startswith(_BACKWARD):
             continue
-        for tensor in op.inputs:
-            tensor = _root(tensor)
-            source = tensor.op
-            forward = not source.name.startswith(_BACKWARD)
-            if forward and source.type not in _FREE:
-                saved[tensor.name] = times * _bytes(tensor)
-    return total + sum(saved.values())
+        for tensor in map(_root, op.inputs):
+            forward = not tensor.op.name.startswith(_BACKWARD)
+            if forward and tensor.op.type not in _FREE:
+                saved[tensor.name] = tensor
+    for tensor in list(saved.values()):
+        if tensor.op.type == "Cast" and _root(tensor.op.inputs[0]).name in saved:
+            del saved[tensor.name]  # Made again from what is kept anyway.
+    return total + sum(_bytes(tensor) for tensor in saved.values())
 
 
 def _root(tensor):
+    """What is kept for a tensor: what it is another view, or a wider form, of."""
     while tensor.op.inputs:
-        if tensor.op.type == "IdentityN":
-            tensor = tensor.op.inputs[tensor.value_index]
-        elif tensor.op.type in _SAME_MEMORY:
-            tensor = tensor.op.inputs[0]
-        else:
+        op, source = tensor.op, tensor.op.inputs[0]
+        if op.type == "IdentityN":
+            source = op.inputs[tensor.value_index]
+        elif op.type == "Cast" and _bytes(source) > _bytes(tensor):
             break
+        elif op.type not in (*_SAME_MEMORY, "Cast"):
+            break
+        tensor = source
     return tensor

@@ -60,25 +60,19 @@ def by_hand(h):
     return 3 * forward - without_input_gradient
 
 
-# By hand, outside of a test, imagenet32_best on 128 cores has 6.7777e12 operations; the
-# program counts 6.7782e12. These tests themselves have not been run to their end.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skip(reason="not run yet: remove this once they have passed"),
-]
-
-
 @pytest.fixture(scope="module")
 def counted():
     return plan.count(SET, num_cores=2)
 
 
+@pytest.mark.slow
 def test_operations_are_those_counted_by_hand(counted):
-    # The first step of the LSTM's loop and the last of its gradient may be cut: the
-    # state before the first step needs no gradient. Otherwise to the unit.
-    assert counted.flops(matrix=True) == pytest.approx(by_hand(SET), rel=2e-3)
+    # The state before the LSTM's first step needs no gradient, but its loop makes one.
+    first = 2 * BATCH * 4 * SET.auxiliary_units * (SET.auxiliary_units + 3)
+    assert by_hand(SET) <= counted.flops(matrix=True) <= by_hand(SET) + first
 
 
+@pytest.mark.slow
 def test_parameters_and_state(counted):
     problem = build.problem("digits")
     model = build.image_model(SET, problem.image_shape, problem.num_levels)
@@ -96,7 +90,7 @@ def test_activations_of_a_small_network():
         """One hidden layer: its gradient needs the input and the tanh."""
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.tanh(x @ a) @ b)
-        return tape.gradient(loss, [a, b])
+        return loss, tape.gradient(loss, [a, b])
 
     graph = step.get_concrete_function(tf.TensorSpec([3, 7])).graph
     assert costs._activation_bytes(graph) == 4 * 3 * 5  # The input is the caller's.
@@ -116,6 +110,7 @@ def test_a_loop_counts_each_trip():
     assert sum(o.flops * o.times for o in found) == 6 * 2 * 4**3
 
 
+@pytest.mark.slow
 def test_time_is_the_slower_of_arithmetic_and_memory(counted):
     enough = 1e30
     memory = (counted.bytes(matrix=True) + counted.update_bytes) / 1e9
@@ -126,12 +121,14 @@ def test_time_is_the_slower_of_arithmetic_and_memory(counted):
     assert counted.seconds(1e9, 1e9, fused=False) > counted.seconds(1e9, 1e9)
 
 
+@pytest.mark.slow
 def test_bfloat16_halves_the_activations(counted):
     half = plan.count(dataclasses.replace(SET, dtype="mixed_bfloat16"), num_cores=2)
     assert half.flops(matrix=True) == counted.flops(matrix=True)
     assert 0.4 < half.activation_bytes / counted.activation_bytes < 0.8
 
 
+@pytest.mark.slow
 def test_more_cores_share_the_batch(counted):
     one = plan.count(SET, num_cores=1)
     assert one.parameters == counted.parameters
@@ -142,6 +139,7 @@ def test_more_cores_share_the_batch(counted):
         plan.count(SET, num_cores=3)
 
 
+@pytest.mark.slow
 def test_the_program(tmp_path):
     command = [sys.executable, "-m", "experiments.plan", "--hparams_set=digits_tiny"]
     command += ["--tpu_num_shards=2", "--peak_tflops=400", "--memory_gbs=3000"]
@@ -152,6 +150,8 @@ def test_the_program(tmp_path):
         for more in ([], ["--as_json"])
     ]
     assert [r.returncode for r in run] == [0, 0], run[0].stderr
-    assert "4 of 8 examples" in run[0].stdout and "7,297 parameters" in run[0].stdout
     found = json.loads(run[1].stdout)
+    assert "4 of 8 examples" in run[0].stdout
+    assert f"{found['parameters']:,} parameters" in run[0].stdout
+    assert (found["hparams_set"], found["cores"]) == ("digits_tiny", 2)
     assert found["step"]["given rates"]["ms_fused"] > 0

@@ -338,6 +338,7 @@ def main():
 
     last = f"checkpoints/step-{options.train_steps:08d}.npz"
     if not (reference / last).exists():
+        shutil.rmtree(reference, ignore_errors=True)  # Resumed, it would not be one.
         status, text = drill.finish(drill.start(run=reference))
         if status:
             sys.exit(f"The undisturbed run failed: {text[-2000:]}")

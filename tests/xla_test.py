@@ -36,9 +36,9 @@ HOST = re.compile(r"\b(?:custom-call|send|recv|infeed|outfeed)(?:-done)?\(")
 LAYERS = 2  # With attention: a block before the first and one behind the last.
 
 
-def narrow(name):
-    """The set `name` at reduced width."""
-    chosen = hparams.hparams(name)
+def narrow(name, overrides=""):
+    """The set `name` at reduced width; `overrides` as in --hparams."""
+    chosen = hparams.hparams(name, overrides)
     fields = {field.name for field in dataclasses.fields(chosen)}
     values = {k: v for k, v in NARROW.items() if k in fields}
     if os.environ.get("FULL_DEPTH"):
@@ -121,9 +121,9 @@ def test_every_set_is_lowered():
 @pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16():
     """By flag: --hparams=dtype=mixed_bfloat16. Convolutions and attention obey."""
-    small = dataclasses.replace(narrow("digits_tiny"), dtype="mixed_bfloat16")
-    train, _, _ = lower(small)
+    train, test, _ = lower(narrow("digits_tiny", "dtype=mixed_bfloat16"))
     assert_static(train)
+    assert_static(test)
     inputs = re.findall(r"= (\w+)\[[\d,]*\]\S* convolution\(", train)
     assert inputs and set(inputs) == {"bf16"}
 

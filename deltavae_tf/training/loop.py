@@ -178,9 +178,11 @@ def run(
 
 def _stopped(interrupts, engine):
     """Whether any worker was asked to stop: then all do, after the same step."""
-    if engine.any_asked(bool(interrupts.received)) and not interrupts.received:
+    # A signal that comes while the workers meet is for their next meeting.
+    asked = engine.any_asked(bool(interrupts.received))
+    if asked and not interrupts.received:
         interrupts.received = "another worker's signal"
-    return bool(interrupts.received)
+    return asked
 
 
 def _steps_to_event(step, settings):

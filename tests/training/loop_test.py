@@ -2,6 +2,7 @@
 
 import os
 import signal
+import types
 
 import numpy as np
 import pytest
@@ -159,6 +160,20 @@ def test_signals_save_and_stop(number, straight, tmp_path):
     assert signal.getsignal(number) is handler
     _, arrays, _ = train(path)
     assert_same(arrays, straight[1])
+
+
+def test_a_signal_while_workers_meet_is_for_their_next_meeting():
+    """All have to stop after the same step: what the meeting said is what counts."""
+
+    class Engine:
+        def any_asked(self, asked):
+            interrupts.received = "SIGTERM"
+            return asked
+
+    interrupts = types.SimpleNamespace(received="")
+    assert not loop._stopped(interrupts, Engine())
+    assert loop._stopped(interrupts, Engine())
+    assert interrupts.received == "SIGTERM"
 
 
 def test_xla_trains_too(straight, tmp_path):

@@ -128,6 +128,12 @@ def test_bfloat16_computes_in_bfloat16():
     assert inputs and set(inputs) == {"bf16"}
 
 
+@pytest.mark.slow
+def test_a_rematerialized_step_is_static():
+    train, _, _ = lower(narrow("digits", "rematerialize=true,dtype=mixed_bfloat16"))
+    assert_static(train)
+
+
 def test_the_test_sees_dynamic_shapes_and_callbacks():
     found = hlo_of(lambda x: tf.where(x > 0)[:, 0] * 2, tf.zeros([4]))
     assert DYNAMIC.search(found) or HOST.search(found)

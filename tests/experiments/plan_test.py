@@ -155,3 +155,25 @@ def test_the_program(tmp_path):
     assert f"{found['parameters']:,} parameters" in run[0].stdout
     assert (found["hparams_set"], found["cores"]) == ("digits_tiny", 2)
     assert found["step"]["given rates"]["ms_fused"] > 0
+
+
+PLANS = sorted((ROOT / "benchmarks" / "results").glob("plan_*.json"))
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_docs_have_the_plans_numbers(path):
+    """The rows of docs/tpu.md are those of a kept plan."""
+    text = (ROOT / "docs" / "tpu.md").read_text()
+    found = json.loads(path.read_text())
+    kept = ("matrix_bytes", "update_bytes", "state_bytes", "activation_bytes")
+    numbers = [f"{found['parameters'] / 1e6:.1f}"]
+    numbers += [f"{found['matrix_operations'] / 1e12:.2f}"]
+    numbers += [f"{found[name] / 1e9:.1f}" for name in kept]
+    each = found["batch_size"] // found["cores"]
+    command = f"--hparams_set={found['hparams_set']} --tpu_num_shards={found['cores']}"
+    assert command in text
+    assert f"| `{found['hparams_set']}` | {each} | {' | '.join(numbers)} |" in text
+    for device, step in found["step"].items():
+        fits = "yes" if step["fits"] else "no"
+        row = f"{step['ms_fused']:,.0f} | {step['ms_unfused']:,.0f} | {fits} |"
+        assert f"| `{found['hparams_set']}` | {device} | {row}" in text

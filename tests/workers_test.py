@@ -38,9 +38,6 @@ def free_ports(count):
     return ports
 
 
-# Both killed workers were seen to resume twice; the comparison at the end was not
-# reached within the time that a busy machine gave.
-NOT_YET = "not run to its end yet: remove this mark once it has passed"
 RUNNING = []
 
 
@@ -117,7 +114,6 @@ def test_two_workers_equal_one_process(tmp_path):
     assert len(list(folder.glob("events.out.tfevents*"))) == 1
 
 
-@pytest.mark.skip(reason=NOT_YET)
 @pytest.mark.slow
 def test_either_worker_may_be_killed(tmp_path):
     """The other one starts anew and waits until the killed one is started again."""
@@ -138,7 +134,6 @@ def test_either_worker_may_be_killed(tmp_path):
     assert all("Another worker is lost" in text for text in said)
 
 
-@pytest.mark.skip(reason=NOT_YET)
 @pytest.mark.slow
 def test_sigterm_to_one_worker_stops_both_at_the_same_step(tmp_path):
     folder = tmp_path / "run"

@@ -26,7 +26,36 @@ def test_the_schedule_has_every_fault(kills):
     }
 
 
-@pytest.mark.skip(reason="not run to its end yet: remove this once it has passed")
+def test_the_kept_drills_figures():
+    """The summary is that of the faults, and the README has its numbers."""
+    path = ROOT / "benchmarks" / "results" / "drill_digits.json"
+    found = json.loads(path.read_text())
+    counts = fault_drill.summary(found["faults"])
+    assert counts.items() <= found.items()
+    assert counts["hard_kills"] >= 20 and counts["lost"] == 0
+    expected = "{injected} faults injected, {survived} survived, {lost} lost anything"
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert expected.format(**counts) in text
+    kills = "{hard_kills} hard kills, {in_write} of them in the middle"
+    assert kills.format(**counts) in text
+
+
+def test_the_summary_counts():
+    faults = [
+        {
+            "fault": "kill_in_write",
+            "what": "killed in the middle of a write",
+            "lost": "",
+        },
+        {"fault": "kill_anywhere", "what": "killed while starting", "lost": ""},
+        {"fault": "flip", "what": "", "lost": "other bits at the end"},
+        {"fault": "full_tmpfs", "what": "skipped: no mounts", "lost": ""},
+    ]
+    assert fault_drill.summary(faults) == {
+        "injected": 3, "hard_kills": 2, "in_write": 1, "survived": 2, "lost": 1,
+    }  # fmt: skip
+
+
 @pytest.mark.slow
 def test_nothing_is_lost(tmp_path):
     command = [sys.executable, "benchmarks/fault_drill.py", f"--folder={tmp_path}"]

@@ -8,8 +8,12 @@ on who computes it. TensorFlow's own stateless generators differ between XLA and
 plain graph, and `keras.random` repeats itself on every replica.
 """
 
+import functools
+
 import numpy as np
 from keras import ops
+
+from deltavae_tf import backend
 
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = np.uint32(0x1BD11BDA)
@@ -117,4 +121,14 @@ def normal_sequence(keys, length, channels):
 def bernoulli(keys, shape, probability):
     """True with `probability` (a Python float): bool `[B, *shape]`."""
     threshold = min(int(probability * 2.0**32), 2**32 - 1)
-    return ops.less(bits(keys, shape), _constant(threshold))
+    return _below(tuple(shape), threshold)(keys)
+
+
+@functools.cache
+def _below(shape, threshold):
+    """Compiled, since dropout draws millions: each of the 200 operations of Threefry by
+    itself would write them all to memory and read them again.
+    """
+    return backend.compile(
+        lambda keys: ops.less(bits(keys, shape), _constant(threshold))
+    )

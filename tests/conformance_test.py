@@ -152,6 +152,11 @@ DISTRIBUTIONS = {
         image().astype("int32"),
         "int32",
     ),
+    "TokenCategorical": lambda: (
+        distributions.TokenCategorical(logits=values(B, 5, 7)),
+        tokens(),
+        "int32",
+    ),
 }
 
 

@@ -96,3 +96,10 @@ def test_uniform_is_the_same_under_xla():
 
 def test_no_key_is_no_noise():
     assert noise.fold(None, 3) is None
+
+
+def test_bernoulli_compares_the_words_of_its_keys():
+    keys = noise.fold(noise.make_key(4)[None], np.arange(3))
+    words = ops.convert_to_numpy(noise.bits(keys, (5, 3)))
+    draws = ops.convert_to_numpy(noise.bernoulli(keys, (5, 3), 0.75))
+    np.testing.assert_array_equal(draws, words < 3 * 2**30)

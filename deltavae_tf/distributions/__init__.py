@@ -9,3 +9,6 @@ from deltavae_tf.distributions.mixture_logistic import (
     DiscretizedLogisticMixture as DiscretizedLogisticMixture,
 )
 from deltavae_tf.distributions.segmented_ar1 import SegmentedAR1 as SegmentedAR1
+from deltavae_tf.distributions.token_categorical import (
+    TokenCategorical as TokenCategorical,
+)

@@ -6,6 +6,7 @@ from keras import ops
 
 from deltavae_tf import backend, noise
 from deltavae_tf import segments as places
+from deltavae_tf.distributions import token_categorical
 from deltavae_tf.layers import sequence_stack, token_embedding
 from deltavae_tf.models import token_sampling
 
@@ -85,7 +86,7 @@ class TextDecoder(keras.layers.Layer):
     def call(self, z, x, keys=None):
         segments = places.segment_ids(x)
         logits = self.logits(z, x, segments, keys)
-        tokens = backend.tfd.Categorical(logits=logits)
+        tokens = token_categorical.TokenCategorical(logits=logits)
         real = backend.tfd.Masked(
             tokens,
             validity_mask=ops.not_equal(x, places.PAD),

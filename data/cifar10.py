@@ -1,10 +1,8 @@
 """CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 color images of ten classes."""
 
-import os
-
 import numpy as np
 
-from data import cifar10_files, errors, files, prepared, splits
+from data import cifar10_files, errors, prepared, splits
 
 IMAGE_SHAPE = (32, 32, 3)
 NUM_LEVELS = 256
@@ -64,14 +62,7 @@ def load(split, data_dir=None, tmp_dir=None, download=False, archive_md5=None):
     """
     if split not in _BATCH_FILES:
         raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
-    if data_dir is None:
-        data_dir = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    data_dir = os.path.expanduser(data_dir)
-    if not download and not files.is_folder(data_dir):
-        raise errors.DataNotFoundError(
-            f"`data_dir` must be a folder; make it and {_HOW_TO_GET_IT}. "
-            f"Received: {data_dir}"
-        )
+    data_dir = prepared.data_dir_of(data_dir, download, _HOW_TO_GET_IT)
     parts = cifar10_files.read(
         _BATCH_FILES[split], data_dir, archive_md5 or cifar10_files.ARCHIVE_MD5
     )

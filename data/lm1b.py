@@ -65,14 +65,7 @@ def load(
     if split not in official:
         raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
     pattern = files or official[split]
-    if data_dir is None:
-        data_dir = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    data_dir = os.path.expanduser(data_dir)
-    if not download and not tf.io.gfile.isdir(data_dir):
-        raise errors.DataNotFoundError(
-            f"`data_dir` must be a folder; make it and {_HOW_TO_GET_IT}. "
-            f"Received: {data_dir}"
-        )
+    data_dir = prepared.data_dir_of(data_dir, download, _HOW_TO_GET_IT)
     found = _shards(data_dir, pattern)
     if found:
         return _of_shards(split, found)

@@ -10,6 +10,29 @@ from data import errors, files
 _READ_AT_ONCE = 500
 
 
+def data_dir_of(path, download, how_to_get_it):
+    """The folder that holds a data set.
+
+    Args:
+      path: optional str; that of `tensorflow_datasets` if not given: $TFDS_DATA_DIR or
+        ~/tensorflow_datasets.
+      download: bool, whether it may be missing.
+      how_to_get_it: str, what the error advises.
+
+    Returns:
+      str.
+    """
+    if path is None:
+        path = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    path = os.path.expanduser(path)
+    if not download and not files.is_folder(path):
+        raise errors.DataNotFoundError(
+            f"`data_dir` must be a folder; make it and {how_to_get_it}. "
+            f"Received: {path}"
+        )
+    return path
+
+
 def load(name, split, data_dir, tmp_dir=None, download=False):
     """Reads a whole split into memory.
 

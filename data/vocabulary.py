@@ -7,6 +7,7 @@ keeps a character for spaces, U+2581, and drops spaces that lead: those are esca
 
 import hashlib
 import io
+import itertools
 import os
 import re
 
@@ -143,8 +144,12 @@ def build(lines, size, progress=True):
             f"A vocabulary has at least {SMALLEST} ids: PAD, EOS, unknown, 256 bytes "
             f"and a subword. Received: {size}"
         )
+    lines = iter(lines)
+    first = next(lines, None)
+    if first is None:
+        raise errors.DataError("A vocabulary needs text. Received: no lines")
     bar = tqdm.tqdm(
-        lines,
+        itertools.chain([first], lines),
         desc=f"building a vocabulary of {size:,}",
         unit=" lines",
         disable=None if progress else True,

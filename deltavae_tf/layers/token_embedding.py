@@ -1,6 +1,7 @@
 """Embeddings of tokens, tied to the softmax."""
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -23,6 +24,10 @@ class TokenEmbedding(keras.layers.Layer):
     Returns:
       float `[B, L, width]`.
 
+    Raises:
+      ValueError: tokens outside the vocabulary, where values can be seen: not inside a
+        compiled function.
+
     Reference: Vaswani et al. (2017), section 3.4; Press and Wolf (2017).
     """
 
@@ -39,6 +44,7 @@ class TokenEmbedding(keras.layers.Layer):
         )
 
     def call(self, tokens):
+        check_tokens(tokens, self.vocabulary_size)
         # A product is not the variable: its gradient, and so the table's, is dense.
         table = ops.convert_to_tensor(self.table) * self.width**0.5
         return ops.cast(ops.take(table, tokens, axis=0), self.compute_dtype)
@@ -58,3 +64,17 @@ class TokenEmbedding(keras.layers.Layer):
             "vocabulary_size": self.vocabulary_size,
             "width": self.width,
         }
+
+
+def check_tokens(tokens, vocabulary_size):
+    """Raises a ValueError if concrete tokens are not in [0, vocabulary_size)."""
+    try:
+        tokens = np.asarray(tokens)
+    except (NotImplementedError, TypeError, ValueError):  # Traced, or Keras's symbols.
+        return
+    outside = tokens[(tokens < 0) | (tokens >= vocabulary_size)]
+    if outside.size:
+        raise ValueError(
+            f"Tokens must be in [0, {vocabulary_size}), the vocabulary. "
+            f"Received: {outside[:5].tolist()}"
+        )

@@ -5,6 +5,7 @@ from keras import ops
 
 from deltavae_tf import backend, noise
 from deltavae_tf import segments as places
+from deltavae_tf.layers import token_embedding
 from deltavae_tf.models import delta_vae, text_decoder, token_sampling
 
 _POSTERIOR, _, _LATENTS, _TOKENS = range(4)  # As `delta_vae` numbers the purposes.
@@ -273,6 +274,8 @@ class TextVAE(delta_vae.DeltaVAE):
             raise ValueError(
                 f"`given` must be [n, {length}], padded. Received: {list(given.shape)}"
             )
+        if given is not None:
+            token_embedding.check_tokens(given, self.decoder.vocabulary_size)
         if (top_k, top_p) not in self._samplers:
 
             def draw(*arguments):

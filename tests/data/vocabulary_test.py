@@ -105,6 +105,8 @@ def test_bad_vocabularies_are_errors(tmp_path):
         vocabulary.load(str(path))
     with pytest.raises(errors.DataError, match="at least 260 ids.*Received: 100"):
         vocabulary.build(["a"], 100)
+    with pytest.raises(errors.DataError, match="Received: no lines"):
+        vocabulary.build(iter([]), 300)
     with pytest.raises(errors.DataError, match="No vocabulary of 5,000 can be built"):
         vocabulary.build(text_fakes.lines(), 5000, progress=False)
 

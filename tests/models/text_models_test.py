@@ -334,6 +334,22 @@ def test_bad_settings_of_sampling_are_errors(model, settings, message):
         model.sample(**{"n": 1, **settings})
 
 
+@pytest.mark.parametrize("token", [V, -1])
+def test_tokens_outside_the_vocabulary_are_errors(model, token):
+    rows = unpacked()
+    rows[1, 0] = token
+    message = rf"in \[0, {V}\), the vocabulary. Received: \[{token}"
+    for use in (
+        model,
+        model.encode,
+        model.reconstruct,
+        lambda x: model.decode(latents(3), x),
+        lambda x: model.sample_data(latents(3), 3, given=x, num_given=2),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use(rows)
+
+
 def train_embeddings(one_hot, steps=8):
     """The table after Adam on a toy language model with repeated tokens."""
     layer = token_embedding.TokenEmbedding(6, 4)

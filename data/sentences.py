@@ -154,13 +154,11 @@ def _encode(corpus, vocabulary, progress):
 
 def _sentences(corpus, arrays, counts, vocabulary_size):
     values, lengths = arrays["values"], arrays["lengths"]
-    largest, smallest = int(values.max()), int(values.min())
-    outside = largest >= vocabulary_size or smallest < 0
-    if outside or len(values) != lengths.sum(dtype=np.int64):
+    largest = int(values.max())
+    if largest >= vocabulary_size or len(values) != lengths.sum(dtype=np.int64):
         raise errors.DataError(
             f"The ids of {corpus.name} do not fit the vocabulary of {vocabulary_size:,}"
-            f"; remove the cache. Received: {len(values):,} ids from {smallest:,} to "
-            f"{largest:,}"
+            f"; remove the cache. Received: an id of {largest:,}, {len(values):,} ids"
         )
     notes = [corpus.note] if corpus.note else []
     for what in ("empty lines", "lines with invalid UTF-8"):

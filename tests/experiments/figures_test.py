@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from experiments import hparams, sweeps
-from experiments.figures import measured, points, rate_distortion, results_table
+from experiments.figures import (
+    measured,
+    points,
+    rate_distortion,
+    results_table,
+    text_results,
+)
 
 
 def row(setting, seed, rate, **changes):
@@ -130,6 +136,35 @@ def test_only_the_papers_data_stands_beside_the_paper(tmp_path, data, note, show
     found, _ = measured.read_all(tmp_path)
     assert "2.345" not in results_table.table1(found)
     assert "2.345" in results_table.other_sizes(found)
+
+
+def test_text_table_has_averaged_weights_of_a_model_and_its_twins(tmp_path):
+    values = {"nelbo_per_token": 4.5, "nelbo_aux_per_token": 4.25}
+    values |= {"rate_per_token": 0.5, "committed_rate_per_token": 0.125}
+    values |= {"rate_aux_per_token": 0.0625, "nelbo_per_token_stderr": 0.03125}
+    values |= {"nelbo_aux_per_word": 6.5, "nelbo_aux_bits_per_character": 2.5}
+    evaluation = {f"ema_{name}": value for name, value in values.items()}
+    evaluation |= dict.fromkeys(values, 9.875)
+    evaluation |= {"data": "documents/test", "note": "n", "num_examples": 3, "step": 7}
+    evaluation |= {"num_tokens": 1234, "tokens_per_word": 1.75}
+    chosen = hparams.hparams("documents").to_dict() | {"training_sentences": 5}
+    chosen["random_seed"] = 0
+    content = {"evaluation": evaluation, "hparams": chosen, "hardware": "h"}
+    for name in ("d", "d_no_latents"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    with pytest.raises(FileNotFoundError, match="d_standard_normal.json"):
+        text_results.table(str(tmp_path), "d")
+    evaluation["ema_rate_per_token"] = 0.75
+    (tmp_path / "d_standard_normal.json").write_text(json.dumps(content))
+    found = text_results.table(str(tmp_path), "d")
+    rows = [line.split(" | ") for line in found.splitlines()[2:5]]
+    numbers = ["4.500 +- 0.031", "4.250", "0.0625", "6.500", "2.500 |"]
+    assert [row[:3] + row[4:] for row in rows] == [
+        [f"| {name}", *numbers[:2], *numbers[2:]]
+        for name in ("delta-VAE", "latent-free twin", "plain VAE")
+    ]
+    assert [row[3] for row in rows] == ["0.5000 (0.1250)"] * 2 + ["0.7500 (0.1250)"]
+    assert "3 sentences of documents/test (n), 1,234 tokens, 1.750 a word" in found
 
 
 def test_blocks_are_replaced_between_their_marks(tmp_path):

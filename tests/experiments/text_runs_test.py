@@ -23,6 +23,7 @@ from experiments import (
     text_build,
     text_runs,
 )
+from experiments.figures import text_results
 from tests.data import text_fakes
 
 FLAGS = sample_text.FLAGS
@@ -169,6 +170,20 @@ def test_sample_and_interpolate(trained):
         "==== Interpolating dimension 0 ====",
         "==== Interpolating dimension 1 ====",
     ]
+
+
+def test_what_a_run_writes_as_markdown(trained):
+    path, run, _ = trained
+    blocks = text_results.sentences(str(path))
+    assert set(blocks) == {"samples", "interpolation", "completions"}
+    assert blocks["samples"].count("```text") == 4
+    assert blocks["interpolation"].count("```text") == 2 * 2
+    for line in text_results._BEGINNINGS:
+        assert blocks["completions"].count(f"\n{line}") == 5
+    with runs.averaged(run.state):
+        (tokens,) = text.sample(run.model, 6)
+    for line in run.vocabulary.decode_to_strings(tokens):
+        assert line in blocks["samples"]
 
 
 def test_complete_reconstruct_and_score(trained, tmp):

@@ -162,6 +162,7 @@ def main():
     found["pipeline_over_training"] = found["batches_tokens_per_second"] / fastest
     found["versions"] = run_folder.versions()
     found["cores"] = os.cpu_count()
+    found["load_average"] = os.getloadavg()[0]  # Above 1: others computed too.
     print(json.dumps(found, indent=1))
     if options.output:
         with open(options.output, "w") as file:

@@ -55,11 +55,10 @@ class Vocabulary:
                 f"{errors.one_line(error)}"
             ) from error
         ids = (processor.pad_id(), processor.eos_id(), processor.unk_id())
-        if ids != (PAD, EOS, UNKNOWN) or processor.IdToPiece(FIRST_BYTE) != "<0x00>":
+        if ids != (PAD, EOS, UNKNOWN):
             raise errors.DataError(
                 f"{name} is another kind of vocabulary: PAD, EOS and unknown must be "
-                f"{(PAD, EOS, UNKNOWN)}, then the bytes. Received: {ids}, "
-                f"{processor.IdToPiece(FIRST_BYTE)!r}"
+                f"{(PAD, EOS, UNKNOWN)}. Received: {ids}"
             )
         self.model = model
         self.size = processor.vocab_size()

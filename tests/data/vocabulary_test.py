@@ -1,10 +1,12 @@
 """Any line comes back; ids are what the contract says; bad files are errors."""
 
+import io
 import random
 
 import keras
 import numpy as np
 import pytest
+import sentencepiece
 import tensorflow as tf
 
 from data import errors, vocabulary
@@ -111,17 +113,26 @@ def test_bad_vocabularies_are_errors(tmp_path):
         vocabulary.build(text_fakes.lines(), 5000, progress=False)
 
 
-def test_another_kind_of_vocabulary_is_an_error(tmp_path):
-    import io
+OURS = {
+    "model_type": "unigram", "byte_fallback": True, "remove_extra_whitespaces": False,
+    "normalization_rule_name": "identity", "bos_id": -1, "vocab_size": 300,
+}  # fmt: skip
 
-    import sentencepiece
 
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"vocab_size": 40}, "another kind of vocabulary than"),
+        ({**OURS, "pad_id": 2, "eos_id": 1, "unk_id": 0}, r"Received: \(2, 1, 0\)"),
+    ],
+)
+def test_another_kind_of_vocabulary_is_an_error(settings, message):
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(text_fakes.lines()),
         model_writer=model,
-        vocab_size=40,
         minloglevel=2,
+        **settings,
     )
-    with pytest.raises(errors.DataError, match="another kind of vocabulary"):
+    with pytest.raises(errors.DataError, match=message):
         vocabulary.Vocabulary(model.getvalue(), "theirs")

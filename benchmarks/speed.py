@@ -180,10 +180,10 @@ def write(path, part, name, found, options):
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             results = json.load(file)
-    results["hardware"] = f"{processor()}, {os.cpu_count()} cores"
-    results["versions"] = versions()
     found["measured"] = {
         "date": datetime.date.today().isoformat(),
+        "hardware": f"{processor()}, {os.cpu_count()} cores",
+        "versions": versions(),
         "image_shape": list(options.image_shape),
     }
     results.setdefault(part, {}).setdefault(name, {}).update(found)

@@ -98,6 +98,11 @@ def rematerialize(layer, inputs, **constants):
     return keras.remat(pure)(values, *inputs)
 
 
+def has_fused_attention():
+    """Whether `keras.ops.dot_product_attention` keeps no weights in memory here."""
+    return name == "jax" and jax.default_backend() == "gpu"
+
+
 def num_replicas():
     """How many replicas share a training step; gradients are summed over them."""
     if name == "jax":

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from deltavae_tf import noise
-from deltavae_tf.layers import dropout, weight_norm
+from deltavae_tf import backend
+from deltavae_tf.layers import attention_core, dropout, weight_norm
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
@@ -19,14 +19,15 @@ class MultiHeadAttention(keras.layers.Layer):
       width: int, channels of queries, keys, values and outputs together.
       dropout_rate: float, dropout on the attention weights.
       normalization: "layer" or "weight", see `weight_norm.Linear`.
+      causal: bool, whether query i looks at keys 0 .. i only, in `call`.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:
       queries: float `[B, Q, C]`.
       keys: float `[B, K, C]`.
       values: float `[B, K, C]`.
-      allowed: bool, broadcasts with `[B, Q, K]`; True where a query may look. Every
-        query must be allowed one key at least. None allows all.
+      allowed: bool `[Q, K]` or `[B, Q, K]`; True where a query may look. Every query
+        must be allowed one key at least. None allows all.
       noise_keys: uint32 `[B, 2]` for dropout, or None.
 
     Returns:
@@ -36,7 +37,13 @@ class MultiHeadAttention(keras.layers.Layer):
     """
 
     def __init__(
-        self, num_heads, width, dropout_rate=0.0, normalization="layer", **kwargs
+        self,
+        num_heads,
+        width,
+        dropout_rate=0.0,
+        normalization="layer",
+        causal=False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if width % num_heads:
@@ -48,6 +55,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.width = width
         self.dropout_rate = dropout_rate
         self.normalization = normalization
+        self.causal = causal
 
         def linear(name):
             return weight_norm.Linear(
@@ -58,7 +66,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.key = linear("key")
         self.value = linear("value")
         self.output_ = linear("output")
-        self.dropout = dropout.Dropout(dropout_rate, dtype=self.dtype_policy)
+        dropout.check_rate(dropout_rate)
 
     def build(self, queries_shape, keys_shape=None, values_shape=None):
         self.query.build(queries_shape)
@@ -83,18 +91,21 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def _attend(self, queries, keys, values, allowed, noise_keys):
         """Attention of `[B, Q, N, W]` on `[B, K, N, W]`: float `[B, Q, N, W]`."""
-        if allowed is not None and len(allowed.shape) == 2:
-            allowed = allowed[None]
-        if noise_keys is None or self.dropout_rate == 0.0:
-            allowed = None if allowed is None else allowed[:, None]
-            return ops.dot_product_attention(queries, keys, values, mask=allowed)
-        logits = ops.einsum("bqnw,bknw->bnqk", queries, keys)
-        logits = ops.cast(logits, "float32") * queries.shape[-1] ** -0.5
-        if allowed is not None:
-            logits = ops.where(allowed[:, None], logits, -1e30)
-        weights = ops.cast(ops.softmax(logits), self.compute_dtype)
-        weights = self.dropout(weights, noise.fold(noise_keys, 0))
-        return ops.einsum("bnqk,bknw->bqnw", weights, values)
+        dropped = noise_keys is not None and self.dropout_rate > 0
+        if backend.has_fused_attention() and not dropped:
+            if allowed is not None:  # Heads share it.
+                allowed = allowed[..., None, :, :]
+            return ops.dot_product_attention(
+                queries, keys, values, mask=allowed, is_causal=self.causal
+            )
+        heads = attention_core.attend(
+            *(ops.transpose(x, (0, 2, 1, 3)) for x in (queries, keys, values)),
+            allowed,
+            self.causal,
+            self.dropout_rate,
+            noise_keys,
+        )
+        return ops.transpose(heads, (0, 2, 1, 3))
 
     def project(self, keys, values):
         """Keys and values as `step` wants them.
@@ -166,4 +177,5 @@ class MultiHeadAttention(keras.layers.Layer):
             "width": self.width,
             "dropout_rate": self.dropout_rate,
             "normalization": self.normalization,
+            "causal": self.causal,
         }

@@ -27,8 +27,7 @@ class Dropout(keras.layers.Layer):
 
     def __init__(self, rate, **kwargs):
         super().__init__(**kwargs)
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"`rate` must be in [0, 1). Received: {rate}")
+        check_rate(rate)
         self.rate = rate
         self.built = True
 
@@ -41,3 +40,9 @@ class Dropout(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "rate": self.rate}
+
+
+def check_rate(rate):
+    """Raises a ValueError unless `rate` is a probability below 1."""
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(f"A dropout rate must be in [0, 1). Received: {rate}")

@@ -71,12 +71,13 @@ class TransformerBlock(keras.layers.Layer):
         sequence = (None, self.height * self.width, channels)
         policy = self.dtype_policy
 
-        def attend(name, keys_shape):
+        def attend(name, keys_shape, causal=False):
             layer = attention.MultiHeadAttention(
                 self.num_heads,
                 channels,
                 self.dropout_rate,
                 self.normalization,
+                causal,
                 name=name,
                 dtype=policy,
             )
@@ -100,7 +101,7 @@ class TransformerBlock(keras.layers.Layer):
             return layer
 
         if self.self_attention:
-            self.self_attend = attend("self_attention", sequence)
+            self.self_attend = attend("self_attention", sequence, self.causal)
             self.self_norm = norm("self_norm")
         if self.cross_attention:
             rows = memory_shape[1]
@@ -121,11 +122,8 @@ class TransformerBlock(keras.layers.Layer):
             self._pixel_signal.reshape((area, channels)), self.compute_dtype
         )
         if self.self_attention:
-            allowed = np.tril(np.ones((area, area), bool)) if self.causal else None
             keyed = h + signal
-            mixed = self.self_attend(
-                keyed, keyed, h, allowed=allowed, noise_keys=noise.fold(keys, 0)
-            )
+            mixed = self.self_attend(keyed, keyed, h, noise_keys=noise.fold(keys, 0))
             h = self.self_norm(h + self.dropout(mixed, noise.fold(keys, 1)))
         if self.cross_attention:
             rows = self.embed_memory(memory)

@@ -1,0 +1,161 @@
+"""softmax(q k^T) v in pieces: never all weights at once, none kept for the gradient."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from deltavae_tf import noise
+
+# Of one example and head: 128 queries at 1,024 keys. 64 such are 32 MiB, the most that
+# the C library's allocator uses again instead of asking for fresh pages.
+WEIGHTS_PER_PIECE = 2**17
+
+_FORBIDDEN = -1e30  # As a logit; its exponential is 0.
+
+
+def attend(
+    queries,
+    keys,
+    values,
+    allowed=None,
+    causal=False,
+    dropout_rate=0.0,
+    noise_keys=None,
+):
+    """Scaled dot-product attention; softmax in float32.
+
+    Queries are taken in pieces of `WEIGHTS_PER_PIECE` weights. With `causal=True` no
+    piece looks at the keys behind its last query: half the work. The gradient computes
+    the weights again, piece by piece, and keeps of them only which were dropped.
+
+    Args:
+      queries: float `[B, N, Q, W]`.
+      keys: float `[B, N, K, W]`.
+      values: float `[B, N, K, W]`.
+      allowed: bool `[Q, K]` or `[B, Q, K]`; True where a query may look. Every query
+        must be allowed one key at least. None for all.
+      causal: bool, whether query i looks at keys 0 .. i only.
+      dropout_rate: float, dropout on the weights.
+      noise_keys: uint32 `[B, 2]` for dropout; None for no dropout.
+
+    Returns:
+      float `[B, N, Q, W]`.
+
+    Reference: Vaswani et al. (2017), section 3.2; Rabe and Staats, "Self-attention does
+    not need O(n^2) memory" (2021); for the gradient Dao et al., "FlashAttention"
+    (2022), appendix B.
+    """
+    if noise_keys is None:
+        dropout_rate = 0.0
+    pieces = list(_pieces(queries.shape[2], keys.shape[2], allowed, causal))
+    num_heads = queries.shape[1]
+
+    def weigh(queries, keys, piece):
+        """float32 `[B, N, q, k]`, a piece's weights before dropout."""
+        logits = ops.einsum("bnqw,bnkw->bnqk", queries[:, :, piece.rows], keys)
+        logits = ops.cast(logits, "float32")
+        return ops.softmax(logits if piece.bias is None else logits + piece.bias)
+
+    def draw(piece):
+        """bool `[B, N, q, k]`, which weights are kept; None for all."""
+        if not dropout_rate:
+            return None
+        shape = (num_heads, piece.rows.stop - piece.rows.start, piece.num_keys)
+        piece_keys = noise.fold(noise_keys, piece.number)
+        return noise.bernoulli(piece_keys, shape, 1.0 - dropout_rate)
+
+    def drop(x, keep):
+        return x if keep is None else ops.where(keep, x / (1.0 - dropout_rate), 0.0)
+
+    @ops.custom_gradient
+    def attend_scaled(queries, keys, values):
+        dtype = values.dtype
+        outputs, kept = [], []
+        for piece in pieces:
+            seen = slice(piece.num_keys)
+            kept.append(draw(piece))
+            weights = drop(weigh(queries, keys[:, :, seen], piece), kept[-1])
+            weights = ops.cast(weights, dtype)
+            outputs.append(ops.einsum("bnqk,bnkw->bnqw", weights, values[:, :, seen]))
+        outputs = _join(outputs)
+
+        def gradient(by_outputs):
+            # sum_k weight * d/d weight, of each query: dropped or not.
+            by_scale = ops.sum(
+                ops.cast(by_outputs, "float32") * ops.cast(outputs, "float32"),
+                axis=-1,
+                keepdims=True,
+            )
+            by_queries, by_keys, by_values = [], 0.0, 0.0
+            for piece, keep in zip(pieces, kept, strict=True):
+                rows, seen = piece.rows, slice(piece.num_keys)
+                weights = weigh(queries, keys[:, :, seen], piece)
+                rows_by_outputs = by_outputs[:, :, rows]
+                by_weights = ops.einsum(
+                    "bnqw,bnkw->bnqk", rows_by_outputs, values[:, :, seen]
+                )
+                by_weights = drop(ops.cast(by_weights, "float32"), keep)
+                by_logits = weights * (by_weights - by_scale[:, :, rows])
+                by_logits = ops.cast(by_logits, dtype)
+                weights = ops.cast(drop(weights, keep), dtype)
+                by_queries.append(
+                    ops.einsum("bnqk,bnkw->bnqw", by_logits, keys[:, :, seen])
+                )
+                behind = ((0, 0), (0, 0), (0, keys.shape[2] - piece.num_keys), (0, 0))
+                by_keys += ops.pad(
+                    ops.einsum("bnqk,bnqw->bnkw", by_logits, queries[:, :, rows]),
+                    behind,
+                )
+                by_values += ops.pad(
+                    ops.einsum("bnqk,bnqw->bnkw", weights, rows_by_outputs), behind
+                )
+            return _join(by_queries), by_keys, by_values
+
+        return outputs, gradient
+
+    return attend_scaled(queries * queries.shape[-1] ** -0.5, keys, values)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Piece:
+    """Consecutive queries, and the first keys, behind which they see none.
+
+    Attributes:
+      number: int, from 0.
+      rows: slice of the queries.
+      num_keys: int.
+      bias: float32, broadcasts with `[B, N, q, num_keys]`: 0, or `_FORBIDDEN` where a
+        query may not look; None for 0 everywhere.
+    """
+
+    number: int
+    rows: slice
+    num_keys: int
+    bias: Any
+
+
+def _pieces(num_queries, num_keys, allowed, causal):
+    """Yields the `_Piece`s of a mask."""
+    size = max(1, WEIGHTS_PER_PIECE // num_keys)
+    for number, first in enumerate(range(0, num_queries, size)):
+        end = min(first + size, num_queries)
+        rows, seen, bias = slice(first, end), num_keys, None
+        if causal:
+            seen = min(end, num_keys)
+            bias = _bias(np.tri(end - first, seen, first, dtype=bool))
+        if allowed is not None:
+            more = _bias(allowed[..., rows, :seen])
+            bias = more if bias is None else bias + more
+        yield _Piece(number, rows, seen, bias)
+
+
+def _bias(allowed):
+    bias = ops.where(allowed, np.float32(0.0), np.float32(_FORBIDDEN))
+    return bias if len(bias.shape) == 2 else bias[:, None]  # Heads share it.
+
+
+def _join(parts):
+    """Parts of `[B, N, Q, W]` in the order of their queries, in one."""
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=2)

@@ -148,9 +148,12 @@ def test_dropout_acts_in_training_only_and_follows_the_keys():
 
 def test_dropout_reaches_every_layer():
     decoder, _, _ = make_decoder(dropout_rate=0.5)
-    layers = [x for x in decoder._flatten_layers() if type(x).__name__ == "Dropout"]
-    # Each gated layer one; each block one, and one in each of its two attentions.
-    assert len(layers) == 2 + 2 * 3 and all(x.rate == 0.5 for x in layers)
+    found = {"Dropout": [], "MultiHeadAttention": []}
+    for layer in decoder._flatten_layers():
+        found.get(type(layer).__name__, []).append(layer)
+    # Each gated layer has one, each block one, and two attentions with their own.
+    assert [x.rate for x in found["Dropout"]] == [0.5] * (2 + 2)
+    assert [x.dropout_rate for x in found["MultiHeadAttention"]] == [0.5] * (2 * 2)
 
 
 def test_wrong_number_of_latents_is_refused():

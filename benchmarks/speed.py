@@ -146,7 +146,9 @@ def quality(name, options, save):
 
 def make_peer(num_parameters, options):
     """`tfd.PixelCNN` of about so many parameters."""
-    filters = pixel_cnn.filters_for(num_parameters, options.image_shape, **PEER)
+    filters = options.peer_filters
+    if filters is None:
+        filters = pixel_cnn.filters_for(num_parameters, options.image_shape, **PEER)
     peer = pixel_cnn.PixelCNN(options.image_shape, filters, **PEER)
     say(f"tfd.PixelCNN: {filters} filters, {peer.num_parameters:,} parameters "
         f"({peer.num_unmasked:,} unmasked)")  # fmt: skip
@@ -237,6 +239,13 @@ def parse(arguments=None):
     add("--peer_repeats", type=int, default=2, help="of tfd.PixelCNN.sample, batch 1")
     add("--passes", type=int, default=4, help="measured of a loop that is extrapolated")
     add("--peer", action=argparse.BooleanOptionalAction, default=True)
+    add(
+        "--peer_filters",
+        type=int,
+        default=None,
+        help="of tfd.PixelCNN; by default those of the nearest size, which takes three "
+        "more of it to find",
+    )
     add("--image_size", type=int, default=32, help="smaller for a quick try")
     add("--minutes", type=float, default=4.0, help="of training, likelihood")
     add(

@@ -98,6 +98,17 @@ def rematerialize(layer, inputs, **constants):
     return keras.remat(pure)(values, *inputs)
 
 
+def barrier(tensors):
+    """The same tensors; a compiler does not know that they are (on JAX).
+
+    What is computed from them is computed then and there, and not kept from before.
+
+    Args:
+      tensors: structure of tensors.
+    """
+    return jax.lax.optimization_barrier(tensors) if name == "jax" else tensors
+
+
 def has_fused_attention():
     """Whether `keras.ops.dot_product_attention` keeps no weights in memory here."""
     return name == "jax" and jax.default_backend() == "gpu"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from deltavae_tf import noise
+from deltavae_tf import backend, noise
 
 # Of one example and head: 128 queries at 1,024 keys. 64 such are 32 MiB, the most that
 # the C library's allocator uses again instead of asking for fresh pages.
@@ -82,6 +82,7 @@ def attend(
         outputs = _join(outputs)
 
         def gradient(by_outputs):
+            queries_, keys_, by_outputs = backend.barrier((queries, keys, by_outputs))
             # sum_k weight * d/d weight, of each query: dropped or not.
             by_scale = ops.sum(
                 ops.cast(by_outputs, "float32") * ops.cast(outputs, "float32"),
@@ -91,7 +92,7 @@ def attend(
             by_queries, by_keys, by_values = [], 0.0, 0.0
             for piece, keep in zip(pieces, kept, strict=True):
                 rows, seen = piece.rows, slice(piece.num_keys)
-                weights = weigh(queries, keys[:, :, seen], piece)
+                weights = weigh(queries_, keys_[:, :, seen], piece)
                 rows_by_outputs = by_outputs[:, :, rows]
                 by_weights = ops.einsum(
                     "bnqw,bnkw->bnqk", rows_by_outputs, values[:, :, seen]
@@ -101,11 +102,11 @@ def attend(
                 by_logits = ops.cast(by_logits, dtype)
                 weights = ops.cast(drop(weights, keep), dtype)
                 by_queries.append(
-                    ops.einsum("bnqk,bnkw->bnqw", by_logits, keys[:, :, seen])
+                    ops.einsum("bnqk,bnkw->bnqw", by_logits, keys_[:, :, seen])
                 )
-                behind = ((0, 0), (0, 0), (0, keys.shape[2] - piece.num_keys), (0, 0))
+                behind = ((0, 0), (0, 0), (0, keys_.shape[2] - piece.num_keys), (0, 0))
                 by_keys += ops.pad(
-                    ops.einsum("bnqk,bnqw->bnkw", by_logits, queries[:, :, rows]),
+                    ops.einsum("bnqk,bnqw->bnkw", by_logits, queries_[:, :, rows]),
                     behind,
                 )
                 by_values += ops.pad(

@@ -112,7 +112,8 @@ class ImageSignatures(saved_model.Signatures):
 
     def _decode_latents(self, z, seed, temperature):
         z = tf.ensure_shape(z, self._specs["z"].shape, name="z")
-        return self._images(saved_model.key_of(seed), tf.shape(z)[0], temperature, z)
+        count = saved_model.positive("number of z", tf.shape(z)[0])
+        return self._images(saved_model.key_of(seed), count, temperature, z)
 
     def _reconstruct(self, images, seed, temperature):
         images, key = self._checked(images), saved_model.key_of(seed)
@@ -144,8 +145,11 @@ class ImageSignatures(saved_model.Signatures):
         return {"images": tf.cast(self._decode(keys, temperature, *z), tf.uint8)}
 
     def _checked(self, images):
-        """int32 images, if every level is one of the model's."""
+        """int32 images, if there are any and every level is one of the model's."""
         images = tf.ensure_shape(images, [None, *self.image_shape])
+        count = saved_model.positive("number of images", tf.shape(images)[0])
+        with tf.control_dependencies([count]):
+            images = tf.identity(images)
         if self.num_levels < 256:
             highest = tf.reduce_max(tf.cast(images, tf.int32))
             check = tf.debugging.Assert(

@@ -256,6 +256,12 @@ def test_levels_out_of_range_are_refused_in_the_graph(delta, name):
     [
         ("encode", {"images": IMAGES[:, :7]}, r"\[4,7,8,1\].* \[\?,8,8,1\]"),
         ("encode", {"images": IMAGES[0]}, r"\[8,8,1\].* \[\?,8,8,1\]"),
+        ("encode", {"images": IMAGES[:0]}, r"number of images` must be above 0.*\[0\]"),
+        (
+            "decode",
+            {"z": np.zeros((0, 8, 2), "float32"), "seed": 1, "temperature": 1.0},
+            r"number of z` must be above 0.*\[0\]",
+        ),
         ("encode", {"images": IMAGES.astype("float32")}, "a uint8 tensor.*float"),
         (
             "decode",

@@ -50,10 +50,10 @@ def main(_):
         yticks=[],
         xlabel="t-SNE, first dimension (no unit)",
         ylabel="t-SNE, second dimension (no unit)",
-        title=f"{points.LABELS[run.hparams.method]}, {run.weights} weights, step "
-        f"{run.step:,}: posterior means of {len(place):,} images of "
-        f"{run.held_out.name}",
     )
+    title = f"{points.LABELS[run.hparams.method]}, step {run.step:,}: posterior means"
+    title += f" of {len(place):,} images of {run.held_out.name}"
+    axes.set_title(title, fontsize=11)  # The longest one fits.
     if run.problem.num_classes:
         axes.legend(
             loc="center left",

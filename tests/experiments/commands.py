@@ -1,0 +1,98 @@
+"""Many of our programs in one process, as each would run in its own.
+
+To start TensorFlow takes longer than what most of them do in a test. Run as a program
+it reads a JSON list of lists, each a module and its arguments, and prints a JSON list
+of dicts: `status`, `stdout`, `stderr`.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def run(lines):
+    """What each command line did.
+
+    Args:
+      lines: dict from a name to a list: the module and its arguments; or "python" and
+        a statement, for what happens in between.
+
+    Returns:
+      dict from the name to a dict: `status` int, `stdout` and `stderr` str.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.experiments.commands"],
+        cwd=ROOT,
+        input=json.dumps(list(lines.values())),
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return dict(zip(lines, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+def _run_all(lines):
+    import tensorflow as tf
+    from absl import flags
+    from absl.testing import flagsaver
+
+    import experiments.runs  # noqa: F401  (Stays: Keras registers a class once.)
+
+    # As in conftest.py: to optimize a graph takes longer than to run it here.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    known, modules = set(flags.FLAGS), set(sys.modules)
+    results = []
+    for module, *arguments in lines:
+        print(module, *arguments, file=sys.stderr, flush=True)
+        saved, sys.argv = flagsaver.save_flag_values(), [module, *arguments]
+        texts, status = {}, None
+        with _caught(1, texts, "stdout"), _caught(2, texts, "stderr"):
+            try:
+                if module == "python":
+                    exec(arguments[0], {"os": os, "pathlib": pathlib})
+                else:
+                    runpy.run_module(module, run_name="__main__", alter_sys=True)
+            except SystemExit as end:
+                status = end.code or 0
+        for name in set(flags.FLAGS) - known:
+            delattr(flags.FLAGS, name)
+        for name in sorted(set(sys.modules) - modules, reverse=True):
+            if name.startswith("experiments."):  # Children before their packages.
+                parent, _, child = name.rpartition(".")
+                delattr(sys.modules[parent], child)
+                del sys.modules[name]
+        flagsaver.restore_flag_values(saved)
+        results.append({"status": status, **texts})
+    return results
+
+
+@contextlib.contextmanager
+def _caught(descriptor, texts, name):
+    """Puts what goes to a descriptor, from Python or not, into `texts[name]`."""
+    stream = {1: sys.stdout, 2: sys.stderr}[descriptor]
+    stream.flush()
+    with tempfile.TemporaryFile("w+") as file:
+        before = os.dup(descriptor)
+        os.dup2(file.fileno(), descriptor)
+        try:
+            yield
+        finally:
+            stream.flush()
+            os.dup2(before, descriptor)
+            os.close(before)
+            file.seek(0)
+            texts[name] = file.read()
+
+
+if __name__ == "__main__":
+    print(json.dumps(_run_all(json.load(sys.stdin))))

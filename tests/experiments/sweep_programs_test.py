@@ -1,0 +1,309 @@
+"""Sweeps, and what reads them and their runs: the programs as a user types them."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deltavae_tf.training import run_folder
+from tests.experiments import commands as programs
+
+NAMES = ["delta_vae-seed0", "autoregressive-seed0"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep")
+    (path / "empty").mkdir()
+    (path / "empty_results").mkdir()
+    text = path / "text_run"
+    text.mkdir()
+    content = {"experiment": "documents", "hparams": {"problem": "documents"}}
+    (text / "hparams.json").write_text(json.dumps(content))
+    (path / "nothing.json").write_text('{"runs": [], "sweep": "x"}')
+    return path
+
+
+@pytest.fixture(scope="module")
+def commands(folder):
+    """What a list of commands did, by name; each sees what those before it left."""
+    sweep = ["experiments.rate_distortion", "--sweep=digits_tiny"]
+    sweep += ["--train_images=50", "--eval_images=40", "--hardware=a toaster"]
+    runs, half, some = folder / "runs", folder / "half", folder / "some"
+    whole = [*sweep, f"--output_dir={runs}", f"--results={folder}/whole.json"]
+    of_half = [*sweep, f"--output_dir={half}", f"--results={folder}/half.json"]
+    run = f"--output_dir={runs}/delta_vae-seed0"
+    alone = f"--output_dir={runs}/autoregressive-seed0"
+    measured = half / NAMES[1] / "measured.json"
+    ten = f"p = pathlib.Path('{half}/{NAMES[1]}/hparams.json'); t = p.read_text(); "
+    ten += """p.write_text(t.replace('"train_steps": 5,', '"train_steps": 10,'))"""
+    unfinished = f"--output_dir={half}/{NAMES[1]}"
+    other = f"--output_dir={folder}/text_run"
+    auxiliary = f"--output_dir={folder}/auxiliary"
+    evaluate = ["experiments.evaluate", "--importance_samples=4"]
+    evaluate += ["--importance_images=30", "--train_images=50"]
+    tsne = ["experiments.figures.tsne", "--images=40", f"--figure={folder}/tsne.png"]
+    train = "experiments.auxiliary_prior"
+    more = [train, "--train_steps=40", "--hparams=learning_rate=0.01"]
+    source = f"--warm_start_from={runs}/delta_vae-seed0"
+    figure = "experiments.figures.rate_distortion"
+    to = f"--figure={folder}/figure.png"
+    lines = {
+        "list": ["experiments.rate_distortion", "--list"],
+        "unknown sweep": [*whole, "--sweep=digits_tny"],
+        "index": [*whole, "--index=2"],
+        "negative index": [*whole, "--index=-1"],
+        "seeds": [*whole, "--seeds=0,0"],
+        "one by index": [*whole, "--index=1"],
+        "none measured": [*of_half, "--collect"],
+        "unstable": [*sweep, f"--output_dir={folder}/unstable", "--index=1"]
+        + ["--hparams=learning_rate=1e30"],
+        "half": [*of_half, "--index=1", "--hparams=train_steps=5"],
+        "damage": ["python", f"pathlib.Path('{measured}').write_text('{{')"],
+        "damaged measurement": [*of_half, "--index=1"],
+        "remove": ["python", f"os.remove('{measured}')"],
+        "to go on": ["python", ten],
+        "unfinished evaluate": [*evaluate, unfinished],
+        "unfinished probe": ["experiments.linear_probe", unfinished],
+        "unfinished tsne": [*tsne, unfinished],
+        "unfinished source": [train, unfinished.replace("output_dir", "warm_start_from")
+                              , auxiliary],
+        "as it is": [*evaluate, unfinished, "--unfinished"],
+        "unfinished figure": [figure, f"--results={half}", to],
+        "whole": whole,
+        "another sweep": [*whole, "--hparams=dropout=0.1"],
+        "again": whole,
+        "resumed": [*of_half, "--index=1"],
+        "collected": [*of_half, "--collect"],
+        "no results": [figure, to],
+        "nothing": [figure, f"--results={folder}/nothing.json", to],
+        "empty folder": [figure, f"--results={folder}/empty", to],
+        "no figure name": [figure, f"--results={folder}/whole.json"],
+        "twice": [figure, f"--results={folder}/whole.json,{folder}/half.json", to],
+        "figure": [figure, f"--results={folder}/whole.json", to],
+        "figure of folder": [figure, f"--results={runs}", "--split=train", to],
+        "probe figure": ["experiments.figures.probe", f"--results={folder}/whole.json"]
+        + [f"--figure={folder}/probe.png"],
+        "figure 1": ["experiments.figures.committed_rate"]
+        + [f"--figure={folder}/figure1.png"],
+        "tables": ["experiments.figures.results_table", f"--results_dir={folder}"],
+        "no tables": ["experiments.figures.results_table"]
+        + [f"--results_dir={folder}/empty_results"],
+        "evaluate": [*evaluate, run],
+        "evaluate alone": [*evaluate, alone],
+        "evaluate other": [*evaluate, other],
+        "evaluate empty": [*evaluate, f"--output_dir={folder}/empty"],
+        "samples": [*evaluate, run, "--importance_samples=6"],
+        "linear probe": ["experiments.linear_probe", run, "--train_images=60"],
+        "probe alone": ["experiments.linear_probe", alone],
+        "probe other": ["experiments.linear_probe", other],
+        "tsne": [*tsne, run],
+        "tsne alone": [*tsne, alone],
+        "tsne other": [*tsne, other],
+        "auxiliary": [*more, source, auxiliary],
+        "auxiliary alone": [train, alone.replace("output_dir", "warm_start_from")
+                            , auxiliary],
+        "auxiliary without": [train, auxiliary],
+        "auxiliary again": [*more, source, auxiliary],
+        "auxiliary of another": [train, source, run],
+        "some": ["python", f"import shutil; shutil.copytree('{runs}', '{some}'); "
+                           f"os.remove('{some}/{NAMES[1]}/measured.json')"],
+        "figure of some": [figure, f"--results={some}", to],
+    }  # fmt: skip
+    return programs.run(lines)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("unknown sweep", "'digits_tny'; did you mean 'digits_tiny'?"),
+        ("index", "in [0, 2): the sweep 'digits_tiny' has 2 runs. Received: 2"),
+        ("negative index", "--index must be in [0, 2)"),
+        ("seeds", "--seeds must be different integers, such as 0,1,2. Received: 0,0"),
+        ("none measured", "No run of 'digits_tiny' could be measured"),
+        ("damaged measurement", "measured.json is damaged"),
+        ("another sweep", "delta_vae-seed0 holds another run: dropout differs"),
+        ("unfinished evaluate", "is not finished: step 5 of 10"),
+        ("unfinished probe", "is not finished: step 5 of 10"),
+        ("unfinished tsne", "is not finished: step 5 of 10"),
+        ("unfinished source", "is not finished: step 5 of 10"),
+        ("unfinished figure", "no measured run of experiments.rate_distortion; not "
+                              "finished: autoregressive-seed0"),
+        ("no results", "--results is needed"),
+        ("nothing", "nothing.json has no runs: nothing to show"),
+        ("empty folder", "empty has no measured run"),
+        ("no figure name", "--figure must name a .png file. Received: None"),
+        ("twice", "Of one run there are several: autoregressive-seed0"),
+        ("no tables", "empty_results has no results: no .json file"),
+        ("evaluate other", "holds a run of 'documents' on 'documents'; this program "
+                           "reads runs of images"),
+        ("evaluate empty", "is not a run folder"),
+        ("samples", "--importance_samples must be a power of two. Received: 6"),
+        ("probe alone", "is a decoder alone: it has no latents to probe"),
+        ("probe other", "reads runs of images"),
+        ("tsne alone", "is a decoder alone: it has no latents to show"),
+        ("tsne other", "reads runs of images"),
+        ("auxiliary alone", "is a decoder alone: it has no auxiliary prior"),
+        ("auxiliary without", "--warm_start_from (the folder of a trained run) and"),
+        ("auxiliary of another", "belongs to another run"),
+    ],
+)  # fmt: skip
+def test_errors_are_one_line(commands, name, message):
+    found = commands[name]
+    assert found["status"] == 1, found
+    last = found["stderr"].splitlines()[-1]
+    assert last.startswith("error: ") and message in last
+    assert "Traceback" not in found["stderr"]
+
+
+def names_of(found):
+    return [run["name"] for run in found["runs"]]
+
+
+def read(*parts):
+    return json.loads(pathlib.Path(*parts).read_text())
+
+
+def test_one_by_index_alone_writes_no_results(commands):
+    found = commands["one by index"]
+    assert found["status"] == 0, found["stderr"]
+    assert f"Not measured yet, so no results: {NAMES[0]}\n" in found["stdout"]
+    assert "digits_tiny: for tests" in commands["list"]["stdout"]
+
+
+def test_a_sweep_trains_what_is_left_and_ends_in_one_file(folder, commands):
+    first, again = commands["whole"], commands["again"]
+    assert first["status"] == again["status"] == 0, first["stderr"]
+    # One was done already: it is skipped, and the file has it too.
+    assert first["stderr"].count("step 10/10") == 1
+    found = read(folder, "whole.json")
+    assert names_of(found) == NAMES and found["failed"] == {}
+    assert found["hardware"] == "a toaster"
+    for run in found["runs"]:
+        assert (run["steps"], run["test"]["num_examples"]) == (10, 40)
+        assert (run["training_images"], run["train"]["num_examples"]) == (1500, 50)
+        assert run["data_note"] == "first 40 of 297 images"
+        assert run["hparams"]["problem"] == "digits" and run["training_seconds"] > 0
+    delta, alone = (run["test"] for run in found["runs"])
+    assert delta["rate_bits"] >= delta["committed_rate_bits"] * (1 - 1e-4) > 1
+    assert alone["rate_bits"] == 0 and found["runs"][1]["latents"] == {}
+    # Rates and distortion are those of the run's own evaluation of these images.
+    bits = delta["distortion_bits"] + delta["rate_bits"]
+    assert delta["nelbo_bpd"] == pytest.approx(bits / 64, rel=1e-5)
+
+
+def test_what_is_finished_is_not_trained_again(commands):
+    assert "steps/s" in commands["whole"]["stderr"]
+    assert "steps/s" not in commands["again"]["stderr"]
+    assert commands["again"]["stdout"].count("distortion") == 2
+    assert commands["again"]["stdout"] == commands["whole"]["stdout"]
+
+
+def test_what_is_half_done_is_resumed_and_ends_the_same(folder, commands):
+    assert commands["resumed"]["status"] == 0, commands["resumed"]["stderr"]
+    one, other = (
+        read(folder, name, NAMES[1], "measured.json") for name in ("half", "runs")
+    )
+    del one["training_seconds"], other["training_seconds"]
+    assert one == other
+    rows = run_folder.read_metrics(str(folder / "half" / NAMES[1]))
+    assert [row["step"] for row in rows] == [5, 10]
+
+
+def test_what_is_not_measured_is_named(folder, commands):
+    assert commands["collected"]["status"] == 0, commands["collected"]["stderr"]
+    found = read(folder, "half.json")
+    assert names_of(found) == NAMES[1:]
+    assert found["failed"] == {NAMES[0]: "not measured yet"}
+    tables = commands["tables"]
+    assert tables["status"] == 0, tables["stderr"]
+    assert f"Left out: half.json, {NAMES[0]}: not measured yet" in tables["stdout"]
+    assert "Left out: nothing.json: not a result of images" in tables["stdout"]
+    assert "not reproduced yet" in tables["stdout"]
+
+
+def test_a_figure_of_what_there_is_names_the_rest(commands):
+    shown = commands["figure of some"]
+    assert shown["status"] == 0, shown["stderr"]
+    assert f"Left out: {NAMES[1]}: not finished: it has no" in shown["stdout"]
+
+
+def test_a_run_that_is_not_finite_is_told_and_not_measured(folder, commands):
+    found = commands["unstable"]
+    assert found["status"] == 0, found["stderr"]
+    assert "autoregressive-seed0: failed: " in found["stdout"]
+    assert f"so no results: {NAMES[0]}\n" in found["stdout"]
+    assert not (folder / "unstable" / NAMES[1] / "measured.json").exists()
+
+
+@pytest.mark.parametrize(
+    "name, file_name",
+    [
+        ("figure", "figure.png"),
+        ("figure of folder", "figure.png"),
+        ("probe figure", "probe.png"),
+        ("figure 1", "figure1.png"),
+        ("tsne", "tsne.png"),
+    ],
+)
+def test_figures_are_drawn(folder, commands, name, file_name):
+    assert commands[name]["status"] == 0, commands[name]["stderr"]
+    picture = np.asarray(Image.open(folder / file_name).convert("L"))
+    assert picture.shape[1] == 1350 and (picture < 128).mean() > 0.002
+    left_out = [x for x in commands[name]["stdout"].splitlines() if "Left out" in x]
+    expected = (
+        ["Left out: autoregressive: no latents"] if name == "probe figure" else []
+    )
+    assert left_out == expected
+
+
+def test_evaluate(folder, commands):
+    assert commands["evaluate"]["status"] == 0, commands["evaluate"]["stderr"]
+    found = read(folder, "runs", "delta_vae-seed0", "full_evaluation.json")
+    assert found["raw"]["num_examples"] == found["average"]["num_examples"] == 297
+    assert found["raw"]["nelbo_bpd"] != found["average"]["nelbo_bpd"]
+    for weights in ("raw", "average"):
+        value = found[weights]
+        assert value["nelbo_bpd_stderr"] > 0 < value["nelbo_aux_bpd_stderr"]
+        saved = value["rate_bits"] - value["rate_aux_bits"]
+        assert value["nelbo_bpd"] - value["nelbo_aux_bpd"] == pytest.approx(
+            saved / 64, rel=1e-3
+        )
+    assert found["importance"]["num_examples"] == 30
+    for prior in ("ar1", "aux"):
+        bounds = found["importance"][prior]
+        assert list(bounds) == ["1", "2", "4"]
+        assert bounds["1"] > bounds["2"] > bounds["4"]
+    assert found["latents"]["units"] == 16 and "probe_accuracy" in found["latents"]
+    text = commands["evaluate"]["stdout"]
+    assert "Step 10, digits/test" in text and "Active units: " in text
+    assert "K=4: " in text and "Linear probe: " in text
+    assert commands["as it is"]["status"] == 0, commands["as it is"]["stderr"]
+    assert "Step 5, digits/test" in commands["as it is"]["stdout"]
+    assert commands["evaluate alone"]["status"] == 0
+    alone = read(folder, "runs", NAMES[1], "full_evaluation.json")
+    assert alone["importance"] == alone["latents"] == {}
+
+
+def test_linear_probe(folder, commands):
+    assert commands["linear probe"]["status"] == 0, commands["linear probe"]["stderr"]
+    found = read(folder, "runs", NAMES[0], "linear_probe.json")
+    assert (found["training_images"], found["num_examples"]) == (60, 297)
+    assert 0 <= found["accuracy"] <= 1 and found["weights"] == "average"
+
+
+def test_the_auxiliary_prior_alone_is_trained(folder, commands):
+    assert commands["auxiliary"]["status"] == 0, commands["auxiliary"]["stderr"]
+    before = read(folder, "runs", NAMES[0], "full_evaluation.json")["average"]
+    after = read(folder, "auxiliary", "evaluation.json")
+    for name in ("distortion", "rate"):
+        assert after[f"ema_{name}_nats"] / np.log(2) == pytest.approx(
+            before[f"{name}_bits"], rel=1e-6
+        )
+    bits = after["ema_rate_aux_nats"] / np.log(2)
+    assert bits < before["rate_aux_bits"] - 1
+    again = commands["auxiliary again"]
+    assert again["status"] == 0
+    assert again["stdout"] == commands["auxiliary"]["stdout"]

@@ -56,8 +56,10 @@ def by_hand(h):
     units = h.auxiliary_units
     forward += product(height, latents + units, 4 * units)
     forward += product(height, units, 2 * latents)
-    # Each product has two in the gradient; images need none.
-    return 3 * forward - without_input_gradient
+    # Each product has two in the gradient; images need none. Attention's logits are
+    # computed again there.
+    again = product(area, area, w) + product(area, height, w)
+    return 3 * forward - without_input_gradient + h.decoder_attention * again
 
 
 @pytest.fixture(scope="module")

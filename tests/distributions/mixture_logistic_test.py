@@ -368,7 +368,7 @@ class MixtureLogisticSamplingTest(parameterized.TestCase):
         index = sample.reshape(-1, num_channels) @ places
         observed = np.bincount(index, minlength=num_levels**num_channels)
         every = all_values(num_levels, [1, 1, num_channels])
-        expected = 100_000 * distribution.prob(every).numpy()
+        expected = 100_000 * distribution.prob(every).numpy().astype(np.float64)
         likely = expected > 5
         self.assertGreaterEqual(likely.sum(), 10)
         p_value = stats.chisquare(

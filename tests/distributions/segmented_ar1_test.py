@@ -43,13 +43,12 @@ def test_kl_is_that_of_each_chain(posterior):
     loc, scale = posterior
     prior = segmented_ar1.SegmentedAR1(ALPHA)
     kl = np.array(prior.kl_from_normal(loc, scale, segments.segment_ids(TOKENS)))
+    loc, scale = loc.astype(np.float64), scale.astype(np.float64)
     for row, chains in CHAINS.items():
         for start, end in chains:
             part = np.s_[row, start:end]
             expected = sum(
-                dense_kl(
-                    np.float64(loc[part][:, k]), np.float64(scale[part][:, k]), alpha
-                )
+                dense_kl(loc[part][:, k], scale[part][:, k], alpha)
                 for k, alpha in enumerate(ALPHA)
             )
             np.testing.assert_allclose(kl[part].sum(), expected, rtol=2e-5)

@@ -26,7 +26,7 @@ ROOT = HERE.parent
 DIGITS = [sys.executable, "-m", "experiments.digits", "--schedule=train"]
 
 
-def overhead(steps=1000, repeats=3):
+def overhead(steps=500, repeats=1):
     """Times the loop and, within it, the steps."""
     found = [_overhead(steps) for _ in range(repeats)]
     return {
@@ -137,14 +137,14 @@ def resume(runs=3):
     return {"set": "digits", "seconds_to_first_step": seconds}
 
 
-def scaling(steps=500):
+def scaling(steps=200):
     """Trains the same thing by one process and by two."""
 
     def speed(path, cores, workers):
         # Without samples: to compile their loop takes longer than all the rest.
         flags = ["none", "digits", "--schedule=train"]
         flags += [f"--output_dir={path}", f"--train_steps={steps}"]
-        # Rows of 100 steps; the first has the tracing.
+        # Rows of 100 steps; the first has the tracing, and is left out.
         flags += ["--hparams_set=digits", "--iterations_per_loop=20"]
         flags += [f"--local_eval_frequency={steps}", "--hparams=eval_steps=1"]
         processes = []

@@ -47,10 +47,12 @@ def attend(
     not need O(n^2) memory" (2021); for the gradient Dao et al., "FlashAttention"
     (2022), appendix B.
     """
-    if noise_keys is None:
-        dropout_rate = 0.0
-    pieces = list(_pieces(queries.shape[2], keys.shape[2], allowed, causal))
+    if noise_keys is None or not dropout_rate:
+        dropout_rate, noise_keys = 0.0, None
     num_heads = queries.shape[1]
+    # What a gradient needs goes in as an argument: a closure would outlive the trace of
+    # a rematerialized layer on JAX.
+    extras = [x for x in (allowed, noise_keys) if x is not None]
 
     def weigh(queries, keys, piece):
         """float32 `[B, N, q, k]`, a piece's weights before dropout."""
@@ -58,7 +60,7 @@ def attend(
         logits = ops.cast(logits, "float32")
         return ops.softmax(logits if piece.bias is None else logits + piece.bias)
 
-    def draw(piece):
+    def draw(piece, noise_keys):
         """bool `[B, N, q, k]`, which weights are kept; None for all."""
         if not dropout_rate:
             return None
@@ -70,12 +72,14 @@ def attend(
         return x if keep is None else ops.where(keep, x / (1.0 - dropout_rate), 0.0)
 
     @ops.custom_gradient
-    def attend_scaled(queries, keys, values):
+    def attend_scaled(queries, keys, values, *extras):
+        mask = extras[0] if allowed is not None else None
+        pieces = list(_pieces(queries.shape[2], keys.shape[2], mask, causal))
         dtype = values.dtype
         outputs, kept = [], []
         for piece in pieces:
             seen = slice(piece.num_keys)
-            kept.append(draw(piece))
+            kept.append(draw(piece, extras[-1] if extras else None))
             weights = drop(weigh(queries, keys[:, :, seen], piece), kept[-1])
             weights = ops.cast(weights, dtype)
             outputs.append(ops.einsum("bnqk,bnkw->bnqw", weights, values[:, :, seen]))
@@ -112,11 +116,12 @@ def attend(
                 by_values += ops.pad(
                     ops.einsum("bnqk,bnqw->bnkw", weights, rows_by_outputs), behind
                 )
-            return _join(by_queries), by_keys, by_values
+            none = [None] * len(extras)
+            return _join(by_queries), by_keys, by_values, *none
 
         return outputs, gradient
 
-    return attend_scaled(queries * queries.shape[-1] ** -0.5, keys, values)
+    return attend_scaled(queries * queries.shape[-1] ** -0.5, keys, values, *extras)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +150,8 @@ def _pieces(num_queries, num_keys, allowed, causal):
         rows, seen, bias = slice(first, end), num_keys, None
         if causal:
             seen = min(end, num_keys)
-            bias = _bias(np.tri(end - first, seen, first, dtype=bool))
+            earlier = np.tri(end - first, seen, first, dtype=bool)
+            bias = np.where(earlier, np.float32(0.0), np.float32(_FORBIDDEN))
         if allowed is not None:
             more = _bias(allowed[..., rows, :seen])
             bias = more if bias is None else bias + more

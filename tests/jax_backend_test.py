@@ -58,11 +58,16 @@ def make(dropout_rate=0.0):
         "mask": np.ones(6, "float32"),
     }
     backend.make_variables(model, batch)
+    set_weights(model)
+    return model, batch
+
+
+def set_weights(layer):
+    """The same weights in every process and on every backend."""
     rng = np.random.default_rng(1)
-    for variable in model.trainable_variables:
+    for variable in layer.trainable_variables:
         start = 1.0 if variable.name in ("gamma", "gain") else 0.0
         variable.assign(start + rng.normal(size=variable.shape, scale=0.2))
-    return model, batch
 
 
 def test_terms_are_the_same_numbers_on_every_backend():
@@ -91,8 +96,7 @@ def test_rematerialized_layers_have_the_same_gradients(normalization):
     ]  # fmt: skip
     for stack in stacks:
         backend.make_variables(stack, x, memory)
-    testing.randomize(stacks[0], scale=0.2)
-    stacks[1].set_weights(stacks[0].get_weights())
+        set_weights(stack)
 
     def loss_and_gradients(stack):
         return backend.value_and_gradients(
@@ -105,9 +109,9 @@ def test_rematerialized_layers_have_the_same_gradients(normalization):
         for stack in stacks
     ]
     (kept, kept_gradients), (again, again_gradients) = found
-    np.testing.assert_allclose(kept, again, rtol=1e-5)
+    np.testing.assert_allclose(kept, again, rtol=1e-5, atol=1e-4)
     for a, b in zip(kept_gradients, again_gradients, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
 @on_jax

@@ -59,8 +59,9 @@ def straight(tmp_path_factory):
 
 
 def test_resumed_ends_with_the_same_bits(tmp_path):
-    """The whole model, with dropout."""
+    """The whole model, with dropout, and an objective that remembers."""
     overrides = "dropout=0.1,encoder_layers=1,decoder_layers=1"
+    overrides += ",method=geco,geco_distortion_bpd=2"
     straight = train(tmp_path / "straight", overrides=overrides)
     path = tmp_path / "run"
     train(path, train_steps=6, overrides=overrides)

@@ -1,11 +1,12 @@
 """Many of our programs in one process, as each would run in its own.
 
 To start TensorFlow takes longer than what most of them do in a test. Run as a program
-it reads a JSON list of lists, each a module and its arguments, and prints a JSON list
-of dicts: `status`, `stdout`, `stderr`.
+it reads a JSON list, of a folder or null and of lists, each a module and its arguments,
+and prints one of dicts: `status`, `stdout`, `stderr`, and `files` of the folder.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -17,20 +18,32 @@ import tempfile
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def run(lines):
+def contents(folder):
+    """{path: hash} of all files below."""
+    folder = pathlib.Path(folder)
+    return {
+        str(path.relative_to(folder)): hashlib.md5(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def run(lines, watched=None):
     """What each command line did.
 
     Args:
       lines: dict from a name to a list: the module and its arguments; or "python" and
         a statement, for what happens in between.
+      watched: a folder whose `contents` after each line are wanted, or None.
 
     Returns:
-      dict from the name to a dict: `status` int, `stdout` and `stderr` str.
+      dict from the name to a dict: `status` int, `stdout` and `stderr` str; with
+      `watched` also `files`.
     """
     done = subprocess.run(
         [sys.executable, "-m", "tests.experiments.commands"],
         cwd=ROOT,
-        input=json.dumps(list(lines.values())),
+        input=json.dumps([watched and str(watched), list(lines.values())]),
         capture_output=True,
         text=True,
         timeout=900,
@@ -41,7 +54,7 @@ def run(lines):
     return dict(zip(lines, json.loads(done.stdout.splitlines()[-1]), strict=True))
 
 
-def _run_all(lines):
+def _run_all(watched, lines):
     import tensorflow as tf
     from absl import flags
     from absl.testing import flagsaver
@@ -73,6 +86,8 @@ def _run_all(lines):
                 del sys.modules[name]
         flagsaver.restore_flag_values(saved)
         results.append({"status": status, **texts})
+        if watched:
+            results[-1]["files"] = contents(watched)
     return results
 
 
@@ -95,4 +110,4 @@ def _caught(descriptor, texts, name):
 
 
 if __name__ == "__main__":
-    print(json.dumps(_run_all(json.load(sys.stdin))))
+    print(json.dumps(_run_all(*json.load(sys.stdin))))

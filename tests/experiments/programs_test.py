@@ -1,6 +1,5 @@
 """What a user types, on the digits: whole runs, killed runs, and one-line errors."""
 
-import hashlib
 import json
 import os
 import pathlib
@@ -20,6 +19,7 @@ from PIL import Image
 from data import digits
 from deltavae_tf.training import checkpoints, run_folder
 from experiments import runs
+from tests.experiments import commands as programs
 
 ROOT = pathlib.Path(__file__).parents[2]
 RUN = ["--hparams_set=digits_tiny", "--train_steps=10", "--local_eval_frequency=5"]
@@ -29,61 +29,12 @@ TERMS = (
     "nelbo_bpd nelbo_aux_bpd rate_bpd rate_aux_bpd"
 ).split()
 
-# Starting TensorFlow takes longer than any of these commands: one process runs them
-# all, each as its binary would, and catches what goes to the descriptors 1 and 2.
-COMMANDS = """
-import contextlib, json, os, runpy, sys, tempfile
-from absl.testing import flagsaver
-from experiments import export, flags, record, sample
-from tests.experiments import programs_test
-
-mains = {
-    "experiments.sample": sample.main,
-    "experiments.record": record.main,
-    "experiments.export": export.main,
-}
-
-@contextlib.contextmanager
-def caught(descriptor, found):
-    with tempfile.TemporaryFile("w+") as file:
-        before = os.dup(descriptor)
-        os.dup2(file.fileno(), descriptor)
-        try:
-            yield
-        finally:
-            {1: sys.stdout, 2: sys.stderr}[descriptor].flush()
-            os.dup2(before, descriptor)
-            file.seek(0)
-            found.append(file.read())
-
-results = []
-folder, lines = json.load(sys.stdin)
-for module, *arguments in lines:
-    print(module, *arguments, file=sys.stderr, flush=True)
-    saved, sys.argv, texts, status = flagsaver.save_flag_values(), [module], [], None
-    sys.argv += arguments
-    with caught(1, texts), caught(2, texts):
-        try:
-            if module == "experiments.digits":
-                runpy.run_module(module, run_name="__main__")
-            elif module == "remove":
-                os.remove(arguments[0])
-            else:
-                flags.run(mains[module])
-        except SystemExit as error:
-            status = error.code or 0
-    flagsaver.restore_flag_values(saved)
-    results.append({"status": status, "stderr": texts[0], "stdout": texts[1]})
-    results[-1]["files"] = programs_test.contents(folder)
-print(json.dumps(results))
-"""
-
 
 def start(*arguments, **kwargs):
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
-        stdin=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -91,24 +42,14 @@ def start(*arguments, **kwargs):
     )
 
 
-def finish(process, text=None):
+def finish(process):
     """(stdout, stderr) of a process that has to end with status 0."""
     try:
-        stdout, stderr = process.communicate(text, timeout=900)
+        stdout, stderr = process.communicate(timeout=900)
     finally:
         process.kill()  # Nothing, if it has ended.
     assert process.returncode == 0, stderr[-2000:]
     return stdout, stderr
-
-
-def contents(folder):
-    """{path: hash} of all files below."""
-    folder = pathlib.Path(folder)
-    return {
-        str(path.relative_to(folder)): hashlib.md5(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +58,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "straight"
     process = start("-m", "experiments.digits", *RUN, f"--output_dir={folder}")
     stdout, _ = finish(process)
-    return folder, stdout, contents(folder)
+    return folder, stdout, programs.contents(folder)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +74,7 @@ def commands(run):
     shutil.copy(folder / "hparams.json", untrained)
     lines = {
         "again": ["experiments.digits", *RUN, output],
-        "remove": ["remove", str(folder / "evaluation.json")],
+        "remove": ["python", f"os.remove({str(folder / 'evaluation.json')!r})"],
         "evaluate": ["experiments.digits", *RUN, output, "--schedule=evaluate"],
         "other": ["experiments.digits", "--hparams_set=digits", output],
         "no output_dir": ["experiments.digits", *RUN],
@@ -155,9 +96,7 @@ def commands(run):
         "no record": ["experiments.record", f"--output_dir={nothing}"]
         + [f"--decode_to_file={nothing}/record.json"],
     }
-    process = start("-c", COMMANDS)
-    stdout, _ = finish(process, json.dumps([str(folder), list(lines.values())]))
-    return dict(zip(lines, json.loads(stdout.splitlines()[-1]), strict=True))
+    return programs.run(lines, watched=folder)
 
 
 def test_run_folder(run):

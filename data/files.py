@@ -6,6 +6,8 @@ Whatever goes wrong in a bucket is an `OSError` too.
 import contextlib
 import os
 
+import numpy as np
+
 
 def exists(path):
     """Whether there is a file or folder of that path."""
@@ -32,6 +34,15 @@ def open_binary(path):
         return
     with _as_os_error(), _gfile().GFile(path, "rb") as file:
         yield file
+
+
+def map_array(path):
+    """The array in a local .npy file, mapped: it cannot say that it is larger than the
+    file. A ValueError whatever is wrong with the file."""
+    try:
+        return np.lib.format.open_memmap(path, "r")
+    except Exception as error:  # A damaged header shows as any of a dozen of NumPy's.
+        raise ValueError(f"{os.path.basename(path)}: {error}") from error
 
 
 def _is_local(path):

@@ -15,7 +15,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from data import errors
+from data import errors, files
 
 _BLOCK = 512
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -150,9 +150,8 @@ def _index_path(path):
 def _read_index(path, identity):
     """The kept scan of this very file, or None."""
     try:
-        # Mapped, an array cannot say that it is larger than its file.
-        kept = np.lib.format.open_memmap(_index_path(path), "r")
-    except Exception:  # A damaged header shows as any of a dozen of NumPy's.
+        kept = files.map_array(_index_path(path))
+    except ValueError:
         return None
     if kept.dtype != np.int64 or kept.ndim != 2 or kept.shape[1] != 2 or len(kept) < 3:
         return None

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from data import corpora, errors, splits
+from data import corpora, errors, files, splits
 from data import vocabulary as vocabularies
 
 _FORMAT = 1
@@ -198,14 +198,14 @@ def _write(folder, arrays, counts):
 def _read(folder):
     try:
         arrays = {
-            name: np.lib.format.open_memmap(os.path.join(folder, f"{name}.npy"), "r")
+            name: files.map_array(os.path.join(folder, f"{name}.npy"))
             for name in _ARRAYS
         }
         with open(os.path.join(folder, "counts.json")) as file:
             counts = json.loads(file.read(_MAX_COUNTS))
         _check_arrays(arrays, counts)
         return arrays, counts
-    except Exception as error:  # A damaged header shows as any of a dozen of NumPy's.
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.DataError(
             f"{folder} is damaged; remove it and it will be made again. "
             f"Received: {errors.one_line(error)}"

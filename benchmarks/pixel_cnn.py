@@ -28,7 +28,7 @@ class PixelCNN:
             image_shape, num_filters=num_filters, **network
         )
         self._variables = self._distribution.network.trainable_variables
-        self._optimizer = tf_keras.optimizers.Adam(learning_rate)
+        self.optimizer = tf_keras.optimizers.Adam(learning_rate)
         self._train_step = tf.function(self._step, autograph=False)
         self._log_prob = tf.function(self._distribution.log_prob, autograph=False)
 
@@ -60,7 +60,7 @@ class PixelCNN:
         with tf.GradientTape() as tape:
             loss = -tf.reduce_mean(self._distribution.log_prob(images, training=True))
         gradients = tape.gradient(loss, self._variables)
-        self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
+        self.optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
         return loss
 
     def log_prob(self, images):

@@ -263,7 +263,8 @@ def parse(arguments=None):
         help="who takes part in likelihood",
     )
     add("--num_test", type=int, default=640, help="test images of likelihood")
-    add("--learning_rate", type=float, default=1e-3, help="of Adam, likelihood")
+    add("--learning_rate", type=float, default=1e-3, help="Adam's highest, likelihood")
+    add("--peer_learning_rate", type=float, default=1e-3, help="tfd.PixelCNN's")
     add("--data_dir", default=None, help="CIFAR-10, as for experiments.cifar10")
     add("--output", default="experiments/results/speed.json")  # fmt: skip
     options = parser.parse_args(arguments)

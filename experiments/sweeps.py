@@ -194,3 +194,11 @@ _register(
     Setting("delta_vae_non_causal", _SMALL, f"{_SHORT},encoder=non_causal"),
     Setting("vae_non_causal", _SMALL, f"{_SHORT},method=vae,encoder=non_causal"),
 )
+_register(
+    "cifar10_collapse",
+    "both encoders with and without a committed rate, 2,000 steps. Ours",
+    Setting("vae", _SMALL, "method=vae"),
+    Setting("vae_non_causal", _SMALL, "method=vae,encoder=non_causal"),
+    Setting("delta_vae", _SMALL),
+    Setting("delta_vae_non_causal", _SMALL, "encoder=non_causal"),
+)

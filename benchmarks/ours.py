@@ -9,7 +9,8 @@ from deltavae_tf.layers import weight_norm
 from deltavae_tf.sampling import images
 from experiments import build, image_sets
 
-# Name: (hyper-parameter set, changes). Each has self-attention over all pixels.
+# Name: (hyper-parameter set, changes). All but cifar10_small* have self-attention over
+# all pixels.
 MODELS = {
     "attention_small": (
         "cifar10_small",
@@ -20,6 +21,8 @@ MODELS = {
     ),
     "cifar10_ablation": ("cifar10_ablation", {}),
     "cifar10_small": ("cifar10_small", {}),
+    # As tfd.PixelCNN is normalized; layer norm, the sets' default, is the paper's.
+    "cifar10_small_weight_norm": ("cifar10_small", {"normalization": "weight"}),
     "tiny": (
         "cifar10_tiny",
         {"decoder_attention": 2, "decoder_layers": 1},

@@ -85,17 +85,19 @@ class PixelCNN:
         return lambda: network(scaled, training=False)[0].numpy()
 
 
-def filters_for(num_parameters, image_shape, **network):
+def filters_for(num_parameters, image_shape, unmasked=False, **network):
     """The number of filters whose `tfd.PixelCNN` comes closest to a size.
 
     Args:
       num_parameters: int.
       image_shape: (H, W, C).
+      unmasked: bool, whether those parameters alone count that its masks let act.
       **network: other arguments of `tfd.PixelCNN`.
     """
     # The count is a polynomial of degree 2 in the number of filters.
     tried = [4, 8, 16]
-    counts = [PixelCNN(image_shape, f, **network).num_parameters for f in tried]
+    peers = [PixelCNN(image_shape, f, **network) for f in tried]
+    counts = [p.num_unmasked if unmasked else p.num_parameters for p in peers]
     square, linear, constant = np.polyfit(tried, counts, 2)
     root = np.roots([square, linear, constant - num_parameters]).max()
     return max(1, int(np.real(root).round()))

@@ -11,7 +11,8 @@ Parts:
               tfd.PixelCNN.sample, which is such a loop. Loops are extrapolated from a
               few passes, since each pass costs the same; tfd.PixelCNN at batch 1 is
               run in full.
-  training    one training step: latent-free, delta-VAE, tfd.PixelCNN.
+  training    one training step: latent-free, delta-VAE, tfd.PixelCNN with as many
+              parameters, and with as many that its masks let act.
   likelihood  bits/dim on CIFAR-10's test images after equal minutes of training
               (--data_dir), compilation and the first step not counted.
 
@@ -121,20 +122,21 @@ def training(name, options, save):
         report({}, name, batch_size, {f"{kind} step": found[kind]})
         del model, step
         gc.collect()
-    if options.peer:
-        peer = make_peer(found["latent_free"]["num_parameters"], options)
-        rng = np.random.default_rng(0)
-        images = rng.integers(0, 256, (batch_size, *options.image_shape), "uint8")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch_size, *options.image_shape), "uint8")
+    for which, unmasked in PEERS.items() if options.peer else ():
+        size = found["latent_free"]["num_parameters"]
+        peer = make_peer(size, options, unmasked)
         peer.initialize(images)
-        found["peer"] = {
-            **measure(
-                lambda: float(peer.train_step(images)), options.repeats, warm_up=2
-            ),
-            **describe(peer),
-        }
+        times = measure(
+            lambda peer=peer: float(peer.train_step(images)), options.repeats, warm_up=2
+        )
+        found[which] = {**times, **describe(peer)}
         for kind in ("latent_free", "delta"):
-            found[f"peer_over_{kind}"] = timing.ratio(found["peer"], found[kind])
-        report({}, name, batch_size, {k: v for k, v in found.items() if "peer" in k})
+            found[f"{which}_over_{kind}"] = timing.ratio(times, found[kind])
+        report({}, name, batch_size, {k: v for k, v in found.items() if which in k})
+        del peer
+        gc.collect()
     save({f"batch_{batch_size}": found})
 
 
@@ -144,11 +146,13 @@ def quality(name, options, save):
         save({entry: likelihood.run(entry, name, options, make_peer)})
 
 
-def make_peer(num_parameters, options):
-    """`tfd.PixelCNN` of about so many parameters."""
-    filters = options.peer_filters
+def make_peer(num_parameters, options, unmasked=False):
+    """`tfd.PixelCNN` of about so many parameters; `unmasked`: that act."""
+    filters = None if unmasked else options.peer_filters
     if filters is None:
-        filters = pixel_cnn.filters_for(num_parameters, options.image_shape, **PEER)
+        filters = pixel_cnn.filters_for(
+            num_parameters, options.image_shape, unmasked, **PEER
+        )
     peer = pixel_cnn.PixelCNN(options.image_shape, filters, **PEER)
     say(f"tfd.PixelCNN: {filters} filters, {peer.num_parameters:,} parameters "
         f"({peer.num_unmasked:,} unmasked)")  # fmt: skip
@@ -157,6 +161,8 @@ def make_peer(num_parameters, options):
 
 # No dropout, as in the models it is timed beside; all else is its default.
 PEER = {"dropout_p": 0.0}
+# Half of its parameters are masked: they count, and stay 0. Both ways of counting.
+PEERS = {"peer": False, "peer_unmasked": True}
 
 
 def describe(peer):
@@ -231,7 +237,8 @@ def parse(arguments=None):
         choices=sorted(ours.MODELS),
         default=None,
         help="by default attention_small and cifar10_ablation (sampling), "
-        "cifar10_small and attention_small (training), cifar10_small (likelihood)",
+        "cifar10_small and attention_small (training), cifar10_small_weight_norm "
+        "(likelihood)",
     )
     add("--batch_sizes", nargs="+", type=int, default=[1, 16, 64], help="of sampling")
     add("--train_batch_size", type=int, default=16)
@@ -290,7 +297,7 @@ def main(arguments=None):
     defaults = {
         "sampling": ["attention_small", "cifar10_ablation"],
         "training": ["cifar10_small", "attention_small"],
-        "likelihood": ["cifar10_small"],
+        "likelihood": ["cifar10_small_weight_norm"],
     }
     functions = {"sampling": sampling, "training": training, "likelihood": quality}
     for part in options.parts:

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import ours, pixel_cnn, speed, timing
+from benchmarks import likelihood, ours, pixel_cnn, speed, timing
 from data import cifar10, splits
 
 SIZE = (8, 8, 3)
@@ -57,9 +57,12 @@ def test_sampling(results):
 @pytest.mark.slow
 def test_training(results):
     found = results["training"]["tiny"]["batch_2"]
-    for name in ("latent_free", "delta", "peer"):
+    for name in ("latent_free", "delta", "peer", "peer_unmasked"):
         assert TIMES <= set(found[name]) and found[name]["num_parameters"] > 0
-    assert {"peer_over_latent_free", "peer_over_delta"} <= set(found)
+    assert {"peer_over_latent_free", "peer_unmasked_over_delta"} <= set(found)
+    size = found["latent_free"]["num_parameters"]
+    for count, other in (("num_parameters", "peer"), ("num_unmasked", "peer_unmasked")):
+        assert size / 2 < found[other][count] < 2 * size
 
 
 @pytest.mark.slow
@@ -95,8 +98,10 @@ def test_cache_bytes_against_the_formula(results):
 
 @pytest.mark.slow
 def test_filters_for_finds_the_number_that_has_so_many_parameters():
-    size = pixel_cnn.PixelCNN(SIZE, 6, **TINY_PEER).num_parameters
-    assert pixel_cnn.filters_for(size, SIZE, **TINY_PEER) == 6
+    peer = pixel_cnn.PixelCNN(SIZE, 6, **TINY_PEER)
+    assert peer.num_unmasked < 0.8 * peer.num_parameters
+    assert pixel_cnn.filters_for(peer.num_parameters, SIZE, **TINY_PEER) == 6
+    assert pixel_cnn.filters_for(peer.num_unmasked, SIZE, True, **TINY_PEER) == 6
 
 
 def test_ratio_and_extrapolation():
@@ -105,6 +110,14 @@ def test_ratio_and_extrapolation():
     whole = timing.scaled(fast, 10, "3 passes")
     assert whole["median_s"] == 20.0 and whole["extrapolated_from"] == "3 passes"
     assert timing.sentence(whole) == "20 s (extrapolated) [10, 20]"
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing():
+    rates = [likelihood.learning_rate(2.0, used) for used in np.linspace(0, 1, 41)]
+    top = int(np.argmax(rates))
+    assert 0 < rates[0] < 0.5 and rates[top] == pytest.approx(2.0) and top == 2
+    assert np.all(np.diff(rates[top:]) < 0) and rates[-1] == pytest.approx(0.0)
+    assert likelihood.learning_rate(2.0, 1.3) == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(

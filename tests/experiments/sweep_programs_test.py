@@ -37,6 +37,8 @@ def commands(folder):
     run = f"--output_dir={runs}/delta_vae-seed0"
     alone = f"--output_dir={runs}/autoregressive-seed0"
     measured = half / NAMES[1] / "measured.json"
+    when = f"print(os.stat('{runs}/{NAMES[0]}/measured.json').st_mtime_ns)"
+    when = ["python", when]
     ten = f"p = pathlib.Path('{half}/{NAMES[1]}/hparams.json'); t = p.read_text(); "
     ten += """p.write_text(t.replace('"train_steps": 5,', '"train_steps": 10,'))"""
     unfinished = f"--output_dir={half}/{NAMES[1]}"
@@ -74,7 +76,9 @@ def commands(folder):
         "unfinished figure": [figure, f"--results={half}", to],
         "whole": whole,
         "another sweep": [*whole, "--hparams=dropout=0.1"],
+        "when": when,
         "again": whole,
+        "when after": when,
         "resumed": [*of_half, "--index=1"],
         "collected": [*of_half, "--collect"],
         "no results": [figure, to],
@@ -197,6 +201,8 @@ def test_a_sweep_trains_what_is_left_and_ends_in_one_file(folder, commands):
 def test_what_is_finished_is_not_trained_again(commands):
     assert "steps/s" in commands["whole"]["stderr"]
     assert "steps/s" not in commands["again"]["stderr"]
+    # Nor measured again.
+    assert int(commands["when"]["stdout"]) == int(commands["when after"]["stdout"])
     assert commands["again"]["stdout"].count("distortion") == 2
     assert commands["again"]["stdout"] == commands["whole"]["stdout"]
 

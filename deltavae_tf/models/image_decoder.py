@@ -5,7 +5,7 @@ from keras import ops
 
 from deltavae_tf import noise
 from deltavae_tf.distributions import mixture_logistic
-from deltavae_tf.layers import gated_stack
+from deltavae_tf.layers import gated_stack, weight_norm
 from deltavae_tf.models import image_encoder
 
 
@@ -28,7 +28,7 @@ class ImageDecoder(keras.layers.Layer):
       causal_latents: bool.
       dropout_rate: float, on hidden units and attention weights, in training.
       num_levels: int, pixel values are 0 .. num_levels - 1.
-      normalization: "layer" or "weight".
+      normalization: "layer", or "weight": then there is no layer norm at all.
       rematerialize: bool, see `gated_stack.GatedStack`.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
@@ -90,9 +90,12 @@ class ImageDecoder(keras.layers.Layer):
             name="stack",
             dtype=self.dtype_policy,
         )
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, name="norm", dtype="float32"
-        )
+        if normalization == "weight":
+            self.norm = keras.layers.Identity(name="norm", dtype="float32")
+        else:
+            self.norm = keras.layers.LayerNormalization(
+                epsilon=1e-6, name="norm", dtype="float32"
+            )
 
     def build(self, z_shape=None, x_shape=None):
         if x_shape is None:  # A saved baseline: Keras kept the one shape there was.
@@ -114,7 +117,9 @@ class ImageDecoder(keras.layers.Layer):
         outputs = mixture_logistic.DiscretizedLogisticMixture.num_parameters(
             self.num_mixtures, channels
         )
-        self.head = keras.layers.Dense(outputs, name="head", dtype="float32")
+        self.head = weight_norm.Linear(
+            outputs, self.normalization, name="head", dtype="float32"
+        )
         self.norm.build((None, height, width, self.width))
         self.head.build((None, height, width, self.width))
 

@@ -286,6 +286,8 @@ def test_weight_norm_starts_from_the_data():
         for x in model.decoder._flatten_layers()
         if isinstance(x, weight_norm.KernelAndBias)
     ]
+    kinds = {type(x) for x in model.decoder._flatten_layers()}
+    assert keras.layers.LayerNormalization not in kinds  # One or the other.
     model.initialize_from(batch)
     outputs = []
     original = weight_norm.KernelAndBias.apply_to

@@ -2,11 +2,13 @@
 asserted."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from benchmarks import likelihood, ours, pixel_cnn, speed, timing
+from benchmarks import exported, likelihood, ours, pixel_cnn, speed, timing
 from data import cifar10, splits
 
 SIZE = (8, 8, 3)
@@ -133,3 +135,21 @@ def test_bad_arguments(arguments, message, capsys):
     with pytest.raises(SystemExit):
         speed.parse(arguments)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_exported_run_is_timed_both_ways(tmp_path, capsys):
+    run = tmp_path / "run"
+    flags = ["--hparams_set=digits_tiny", f"--output_dir={run}", "--train_steps=2"]
+    train = [sys.executable, "-m", "experiments.digits", "--schedule=train", *flags]
+    subprocess.run(train, check=True, capture_output=True, cwd=exported.ROOT)
+    to = ["--output", str(tmp_path / "exported.json"), "--repeats", "1"]
+    exported.main(["--output_dir", str(run), "--batch_sizes", "1", "3", *to])
+    found = json.loads((tmp_path / "exported.json").read_text())
+    for kind in ("graph", "xla"):
+        assert TIMES <= set(found[kind]["batch_3"]) and found[kind]["load_s"] > 0
+    assert found["graph_over_xla_batch_1"]["median"] > 0 and found["hardware"]
+    assert found["same_images_batch_3"] == "2 of 2 draws"
+    assert "xla, batch 3: " in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="export failed: error: .*nothing"):
+        exported.main(["--output_dir", str(tmp_path / "nothing")])

@@ -93,10 +93,15 @@ def train_step(model, batch_size):
 
 
 def trainer(model):
-    """batch -> loss: the model's compiled training step."""
+    """batch -> loss, nats, of this batch: the model's compiled training step."""
     model.optimizer.build(model.trainable_variables)
     step = backend.graph(model.train_step)
-    return lambda batch: step(batch)["loss"]
+
+    def run(batch):
+        model.reset_metrics()  # Keras's loss is a mean over all steps since.
+        return step(batch)["loss"]
+
+    return run
 
 
 def cache_bytes(decoder, latent_channels):

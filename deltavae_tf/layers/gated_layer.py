@@ -65,17 +65,12 @@ class GatedLayer(keras.layers.Layer):
         self.project = weight_norm.Linear(
             width, normalization, name="project", dtype=policy
         )
-        if normalization == "layer":
-            norm = {"epsilon": 1e-6, "dtype": policy}
-            self.vertical_norm = keras.layers.LayerNormalization(
-                name="vertical_norm", **norm
-            )
-            self.horizontal_norm = keras.layers.LayerNormalization(
-                name="horizontal_norm", **norm
-            )
-        else:
-            self.vertical_norm = keras.layers.Identity(dtype=policy)
-            self.horizontal_norm = keras.layers.Identity(dtype=policy)
+        self.vertical_norm = weight_norm.layer_norm(
+            normalization, name="vertical_norm", dtype=policy
+        )
+        self.horizontal_norm = weight_norm.layer_norm(
+            normalization, name="horizontal_norm", dtype=policy
+        )
         self.dropout = dropout.Dropout(dropout_rate, dtype=policy)
 
     def build(self, vertical_shape, horizontal_shape=None):

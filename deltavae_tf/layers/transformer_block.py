@@ -92,11 +92,7 @@ class TransformerBlock(keras.layers.Layer):
             return layer
 
         def norm(name):
-            if self.normalization == "weight":
-                return keras.layers.Identity(name=name, dtype=policy)
-            layer = keras.layers.LayerNormalization(
-                epsilon=1e-6, name=name, dtype=policy
-            )
+            layer = weight_norm.layer_norm(self.normalization, name=name, dtype=policy)
             layer.build(sequence)
             return layer
 

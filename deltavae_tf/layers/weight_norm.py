@@ -130,6 +130,14 @@ class Linear(keras.layers.Layer):
         }
 
 
+def layer_norm(normalization, **kwargs):
+    """Layer normalization; with "weight", which takes its place, a layer that does
+    nothing. `kwargs`: `name`, `dtype`."""
+    if normalization == "weight":
+        return keras.layers.Identity(**kwargs)
+    return keras.layers.LayerNormalization(epsilon=1e-6, **kwargs)
+
+
 def num_weights(layer):
     """Trainable parameters of a built layer or model, an int."""
     return int(sum(np.prod(v.shape) for v in layer.trainable_variables))

@@ -90,12 +90,7 @@ class ImageDecoder(keras.layers.Layer):
             name="stack",
             dtype=self.dtype_policy,
         )
-        if normalization == "weight":
-            self.norm = keras.layers.Identity(name="norm", dtype="float32")
-        else:
-            self.norm = keras.layers.LayerNormalization(
-                epsilon=1e-6, name="norm", dtype="float32"
-            )
+        self.norm = weight_norm.layer_norm(normalization, name="norm", dtype="float32")
 
     def build(self, z_shape=None, x_shape=None):
         if x_shape is None:  # A saved baseline: Keras kept the one shape there was.

@@ -204,7 +204,7 @@ def main():
             continue
         path = pathlib.Path(options.output)
         results = json.loads(path.read_text()) if path.exists() else {}
-        results["hardware"] = f"{speed.processor()}, {os.cpu_count()} cores"
+        results["hardware"] = speed.hardware()
         results["versions"] = speed.versions()
         found["measured"] = datetime.date.today().isoformat()
         results[part] = found

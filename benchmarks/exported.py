@@ -108,7 +108,7 @@ def main(arguments=None):
             print(f"{kind}, batch {size}: {words}")
         print(f"  {timing.sentence(found[f'graph_over_xla_batch_{size}'])}")
     if options.output:
-        found["hardware"] = f"{speed.processor()}, {os.cpu_count()} cores"
+        found["hardware"] = speed.hardware()
         found["versions"] = speed.versions()
         found["measured"] = datetime.date.today().isoformat()
         pathlib.Path(options.output).write_text(json.dumps(found, indent=1) + "\n")

@@ -190,7 +190,7 @@ def write(path, part, name, found, options):
             results = json.load(file)
     found["measured"] = {
         "date": datetime.date.today().isoformat(),
-        "hardware": f"{processor()}, {os.cpu_count()} cores",
+        "hardware": hardware(),
         "versions": versions(),
         "image_shape": list(options.image_shape),
     }
@@ -210,6 +210,11 @@ def processor():
         return names[0]
     except (OSError, IndexError):
         return platform.machine()
+
+
+def hardware():
+    """The processor and its cores, in words."""
+    return f"{processor()}, {os.cpu_count()} cores"
 
 
 def versions():

@@ -41,7 +41,9 @@ def map_array(path):
     file. A ValueError whatever is wrong with the file."""
     try:
         return np.lib.format.open_memmap(path, "r")
-    except Exception as error:  # A damaged header shows as any of a dozen of NumPy's.
+    except Exception as error:
+        # NumPy reads the header as Python: damage shows as SyntaxError, TokenError,
+        # TypeError, OverflowError, RecursionError and more, by what is damaged.
         raise ValueError(f"{os.path.basename(path)}: {error}") from error
 
 

@@ -40,7 +40,8 @@ def overhead(steps=500, repeats=1):
 
 
 def _overhead(steps):
-    from data import batches, digits
+    from data import digits
+    from data.images import batches
     from deltavae_tf.training import loop, run_folder, tensorflow_engine
     from experiments import build, hparams
 

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from data import batches  # noqa: E402
+from data.images import batches  # noqa: E402
 from experiments import runs  # noqa: E402
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from benchmarks import timing
-from data import resident, splits
+from data.images import resident, splits
 from deltavae_tf.training import averaging, jax_engine
 from experiments import build, hparams
 

@@ -14,7 +14,8 @@ import numpy as np
 import tqdm
 
 from benchmarks import ours
-from data import batches, cifar10
+from data import cifar10
+from data.images import batches
 from deltavae_tf import units
 
 ENTRIES = ("latent_free", "delta", "pixel_cnn")

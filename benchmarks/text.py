@@ -25,7 +25,9 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import timing
-from data import documents, sentences, text_batches, vocabulary
+from data import documents
+from data.text import batches as text_batches
+from data.text import sentences, vocabulary
 from deltavae_tf import backend
 from deltavae_tf.models import text_decoder, text_vae
 from deltavae_tf.sampling import text

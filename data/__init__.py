@@ -1,5 +1,5 @@
 """tf.data pipelines. Knows nothing of models; not installed."""
 
-from data.errors import DataError, DataNotFoundError
+from data.reading.errors import DataError, DataNotFoundError
 
 __all__ = ["DataError", "DataNotFoundError"]

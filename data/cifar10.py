@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from data import cifar10_files, errors, prepared, splits
+from data.images import splits
+from data.reading import cifar10_files, errors, prepared
 
 IMAGE_SHAPE = (32, 32, 3)
 NUM_LEVELS = 256

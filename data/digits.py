@@ -3,7 +3,8 @@
 import numpy as np
 from sklearn import datasets
 
-from data import errors, splits
+from data.images import splits
+from data.reading import errors
 
 IMAGE_SHAPE = (8, 8, 1)
 NUM_LEVELS = 17

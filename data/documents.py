@@ -7,7 +7,8 @@ import re
 
 import numpy as np
 
-from data import corpora, errors
+from data.reading import errors
+from data.text import corpora
 
 _NUM_TEST = 300
 # Not after "e.g." and "i.e.", and only where a sentence can begin.

@@ -13,7 +13,7 @@ import os
 import numpy as np
 from absl import logging
 
-from data import errors, png_archive
+from data.reading import errors, png_archive
 
 IMAGE_SHAPE = (32, 32, 3)
 NUM_LEVELS = 256

@@ -11,8 +11,9 @@ import os
 
 import tensorflow as tf
 
-from data import archives, corpora, errors, prepared
 from data.lm1b_shards import TEST_FILES, TRAIN_FILES
+from data.reading import archives, errors, prepared
+from data.text import corpora
 
 ARCHIVE = "1-billion-word-language-modeling-benchmark-r13output.tar.gz"
 # That of tensorflow_datasets, which downloads it.

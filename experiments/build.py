@@ -26,7 +26,9 @@ _HIGHEST_ALPHA = 0.999  # Of what is known to train; the paper has up to .99.
 class Problem:
     """A data set: how to load a split, and the shape of its images."""
 
-    load: Callable  # (split, data_dir=, tmp_dir=, download=) -> data.splits.Split
+    load: (
+        Callable  # (split, data_dir=, tmp_dir=, download=) -> data.images.splits.Split
+    )
     image_shape: tuple
     num_levels: int
     num_held_out: int  # Training images kept for evaluation without the test set.

@@ -18,7 +18,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from deltavae_tf import export, text_export
+from deltavae_tf.export import images as export
+from deltavae_tf.export import text as text_export
 from experiments import flags, runs, text_runs
 from experiments import hparams as registry
 

@@ -172,7 +172,9 @@ def _guarded(main, arguments):
 def _from_pipeline(error):
     """The line of a `DataError` that a tf.data function raised, which TensorFlow
     wraps into one of its own; "" for any other error."""
-    found = re.search(r"^data\.errors\.DataError: (.*)$", str(error), re.MULTILINE)
+    found = re.search(
+        r"^data\.reading\.errors\.DataError: (.*)$", str(error), re.MULTILINE
+    )
     return found[1] if found else ""
 
 

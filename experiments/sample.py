@@ -25,7 +25,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from data import splits
+from data.images import splits
 from deltavae_tf.sampling import images, traversals
 from deltavae_tf.training import checkpoints
 from experiments import build, flags, runs

@@ -25,7 +25,8 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from data import errors, sentences
+from data.reading import errors
+from data.text import sentences
 from deltavae_tf.sampling import text
 from deltavae_tf.training import checkpoints
 from experiments import flags, runs, text_runs

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from data import documents, errors, lm1b, vocabulary
+from data import documents, lm1b
+from data.reading import errors
+from data.text import vocabulary
 from deltavae_tf.distributions import segmented_ar1
 from deltavae_tf.models import (
     auxiliary_prior,

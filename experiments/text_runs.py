@@ -5,7 +5,9 @@ import os
 import tensorflow as tf
 from absl import logging
 
-from data import errors, sentences, text_batches, vocabulary
+from data.reading import errors
+from data.text import batches as text_batches
+from data.text import sentences, vocabulary
 from deltavae_tf.evaluation import text_likelihood
 from deltavae_tf.training import run_folder
 from experiments import runs, text_build

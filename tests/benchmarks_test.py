@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import exported, likelihood, ours, pixel_cnn, speed, timing
-from data import cifar10, splits
+from data import cifar10
+from data.images import splits
 
 SIZE = (8, 8, 3)
 TINY_PEER = {"dropout_p": 0.0, "num_resnet": 1, "num_hierarchies": 1}

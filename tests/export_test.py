@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deltavae_tf import backend, export, saved_model
+from deltavae_tf import backend
+from deltavae_tf.export import images as export
+from deltavae_tf.export import saved_model
 from experiments import build, hparams
 from tests import testing
 

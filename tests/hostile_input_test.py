@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import data
-from data import archives, cifar10, pickles
+from data import cifar10
+from data.reading import archives, pickles
 from deltavae_tf.training import checkpoints, run_folder
 from experiments import flags, hparams, runs
 from tests import hostile

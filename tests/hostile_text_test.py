@@ -17,7 +17,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from data import corpora, errors, imagenet32, lm1b, sentences, vocabulary
+from data import imagenet32, lm1b
+from data.reading import errors
+from data.text import corpora, sentences, vocabulary
 from tests import hostile
 from tests.data import imagenet32_test, lm1b_test, text_fakes
 

@@ -16,8 +16,7 @@ ORDER = [
     ("deltavae_tf.models",),
     ("deltavae_tf.training",),
     ("deltavae_tf.sampling", "deltavae_tf.evaluation"),
-    ("deltavae_tf.saved_model",),
-    ("deltavae_tf.export", "deltavae_tf.text_export"),
+    ("deltavae_tf.export",),
     ("experiments",),
 ]
 BACKEND_NEUTRAL = (

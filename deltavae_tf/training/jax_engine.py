@@ -52,11 +52,11 @@ class Engine:
         return contextlib.nullcontext()
 
     def trainer(self, state, batches, settings):
-        """Trains on `data.resident.TrainingBatches`; see `engines`."""
+        """Trains on `data.images.resident.TrainingBatches`; see `engines`."""
         return Trainer(state.model, state.average, batches, settings.steps_per_call)
 
     def first_batch(self, batches):
-        """The first batch of `data.resident.TrainingBatches`."""
+        """The first batch of `data.images.resident.TrainingBatches`."""
         (positions,) = batches.take(1)
         return {name: value[positions] for name, value in batches.columns().items()}
 
@@ -85,7 +85,7 @@ class Trainer:
     Args:
       model: built, compiled `DeltaVAE` whose optimizer is built.
       average: `averaging.WeightAverage`, or None.
-      batches: `data.resident.TrainingBatches`.
+      batches: `data.images.resident.TrainingBatches`.
       steps_per_call: int, the most steps of one call.
     """
 

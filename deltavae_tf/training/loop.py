@@ -96,7 +96,7 @@ def run(
     Args:
       state: `State`.
       batches_from: step -> infinite global batches from that step on, as the engine
-        takes them: a `tf.data.Dataset`, or `data.resident.TrainingBatches`.
+        takes them: a `tf.data.Dataset`, or `data.images.resident.TrainingBatches`.
       folder: claimed `RunFolder`.
       settings: `Settings`.
       evaluate: step -> dict of floats, logged with the prefix `eval_`.

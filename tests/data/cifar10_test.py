@@ -6,12 +6,13 @@ import socket
 import types
 from unittest import mock
 
-import fakes
 import numpy as np
 import pytest
 
 import data
-from data import cifar10, cifar10_files
+from data import cifar10
+from data.reading import cifar10_files
+from tests.data import fakes
 
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "datasets" / "cifar10"
 FILE_SOURCES = (

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import batches, errors, imagenet32, png_archive
+from data import imagenet32
+from data.images import batches
+from data.reading import errors, png_archive
 
 COUNT = {"train": 23, "valid": 7}
 

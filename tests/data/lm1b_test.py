@@ -7,7 +7,9 @@ import tarfile
 
 import pytest
 
-from data import corpora, documents, errors, lm1b
+from data import documents, lm1b
+from data.reading import errors
+from data.text import corpora
 
 REAL = "/work/shared/datasets/lm1b"
 TRAIN = [f"news.en-0000{i}-of-00100" for i in (1, 2)]

@@ -3,7 +3,7 @@
 import functools
 import random
 
-from data import corpora, vocabulary
+from data.text import corpora, vocabulary
 
 WORDS = "the a cat dog sat ran on over mat , and then it slept . who knows ? Ü".split()
 

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from data import batches, digits
+from data import digits
+from data.images import batches
 from deltavae_tf import backend
 from deltavae_tf.distributions import ar1
 from deltavae_tf.evaluation import importance

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from data import batches, digits
+from data import digits
+from data.images import batches
 from deltavae_tf import units
 from deltavae_tf.evaluation import likelihood
 from experiments import build, hparams

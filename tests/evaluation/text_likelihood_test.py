@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from data import sentences, text_batches
+from data.text import batches as text_batches
+from data.text import sentences
 from deltavae_tf.evaluation import text_likelihood
 from experiments import hparams, text_build
 from tests.data import text_fakes

@@ -149,7 +149,7 @@ def test_tensor2tensors_names_and_defaults():
 def test_an_error_of_a_pipeline_is_one_line():
     import tensorflow as tf
 
-    from data import errors
+    from data.reading import errors
     from experiments import flags
 
     def broken(i):

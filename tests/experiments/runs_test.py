@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from data import batches, digits
+from data import digits
+from data.images import batches
 from deltavae_tf.evaluation import likelihood
 from deltavae_tf.training import checkpoints
 from experiments import hparams, record, runs

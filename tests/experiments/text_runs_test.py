@@ -11,8 +11,10 @@ import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
 
-from data import errors, text_batches
-from deltavae_tf import saved_model, text_export
+from data.reading import errors
+from data.text import batches as text_batches
+from deltavae_tf.export import saved_model
+from deltavae_tf.export import text as text_export
 from deltavae_tf.sampling import text
 from deltavae_tf.training import checkpoints, run_folder
 from experiments import (

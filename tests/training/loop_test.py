@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import batches, digits
+from data import digits
+from data.images import batches
 from deltavae_tf.training import checkpoints, loop, run_folder
 from experiments import build, hparams
 

@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from data import batches, digits
+from data import digits
+from data.images import batches
 from deltavae_tf.training import strategy, workers
 from experiments import build, hparams
 

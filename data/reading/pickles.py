@@ -10,7 +10,7 @@ import pickle
 
 import numpy as np
 
-from data import errors
+from data.reading import errors
 
 _INSTRUCTIONS = (
     pickle.PROTO + pickle.FRAME + pickle.STOP + pickle.MARK + pickle.POP

@@ -9,7 +9,7 @@ import math
 
 from google.protobuf import message
 
-from data import errors
+from data.reading import errors
 
 LARGEST = 1 << 24  # Bytes; 32,768 subwords have less than a megabyte.
 _LONGEST_PIECE = 1 << 10  # Characters; the trainer's longest has 16.

@@ -7,7 +7,8 @@ import os
 
 import tensorflow as tf
 
-from deltavae_tf import noise, saved_model
+from deltavae_tf import noise
+from deltavae_tf.export import saved_model
 from deltavae_tf.models import delta_vae, image_decoder
 
 _MEANINGS = {

@@ -9,7 +9,8 @@ import pytest
 import sentencepiece
 import tensorflow as tf
 
-from data import errors, vocabulary
+from data.reading import errors
+from data.text import vocabulary
 from tests.data import text_fakes
 
 ODD = [

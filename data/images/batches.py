@@ -13,7 +13,8 @@ resumes at step `k` sees what it would have seen had it not stopped.
 
 import tensorflow as tf
 
-from data import errors, orders
+from data.images import orders
+from data.reading import errors
 
 _PREFETCHED_BATCHES = 4
 

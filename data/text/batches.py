@@ -14,8 +14,9 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from data import batches, errors
-from data import vocabulary as vocabularies
+from data.images import batches
+from data.reading import errors
+from data.text import vocabulary as vocabularies
 
 _SHORTEST_BUCKET = 16
 

@@ -15,7 +15,8 @@ import sentencepiece
 import tensorflow as tf
 import tqdm
 
-from data import errors, vocabulary_model
+from data.reading import errors
+from data.text import vocabulary_model
 
 PAD, EOS, UNKNOWN = 0, 1, 2
 FIRST_BYTE = 3  # Then come the 256 bytes, then the subwords.

@@ -1,5 +1,5 @@
 """Batches without TensorFlow, for JAX: the same examples at the same step as those of
-`data.batches`, and the same contract.
+`data.images.batches`, and the same contract.
 
 For training the whole split is handed over at once, to stay on the device, and batches
 are positions in it.
@@ -9,7 +9,8 @@ import dataclasses
 
 import numpy as np
 
-from data import errors, orders, splits
+from data.images import orders, splits
+from data.reading import errors
 
 
 @dataclasses.dataclass(eq=False)

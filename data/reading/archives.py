@@ -2,7 +2,7 @@
 
 Nothing is extracted to disk, so no member's name can point outside a folder, and
 nothing is unpacked beyond a limit. Whatever is wrong becomes a `DataError` of one
-line. Paths are those of `data.files`: local ones, or those of a bucket.
+line. Paths are those of `data.reading.files`: local ones, or those of a bucket.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import lzma
 import tarfile
 import zlib
 
-from data import errors, files
+from data.reading import errors, files
 
 _CHUNK = 1 << 20
 # All that is no member's content: 2,048 blocks, where official archives have hundreds.

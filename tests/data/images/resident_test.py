@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from data import errors, orders, resident, splits
+from data.images import orders, resident, splits
+from data.reading import errors
 
 tf = pytest.importorskip("tensorflow")
-batches = pytest.importorskip("data.batches")
+batches = pytest.importorskip("data.images.batches")
 
 
 def make_split(size=11):

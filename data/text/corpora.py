@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from data import errors
+from data.reading import errors
 
 _CHUNK_BYTES = 1 << 20
 # A line is read whole; no sentence has a million characters.

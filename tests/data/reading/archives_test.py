@@ -7,12 +7,12 @@ import lzma
 import tarfile
 import tracemalloc
 
-import fakes
 import numpy as np
 import pytest
 
 import data
-from data import archives
+from data.reading import archives
+from tests.data import fakes
 
 LIMIT = 1000
 

@@ -1,14 +1,14 @@
 """What an image data set is once it is read: a `Split`; `Parts`, what text shares.
 
-Needs NumPy alone. Batches are made by `data.batches` for TensorFlow and by
-`data.resident` for JAX.
+Needs NumPy alone. Batches are made by `data.images.batches` for TensorFlow and by
+`data.images.resident` for JAX.
 """
 
 import dataclasses
 
 import numpy as np
 
-from data import errors
+from data.reading import errors
 
 
 class Parts:

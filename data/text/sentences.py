@@ -11,8 +11,10 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from data import corpora, errors, files, splits
-from data import vocabulary as vocabularies
+from data.images import splits
+from data.reading import errors, files
+from data.text import corpora
+from data.text import vocabulary as vocabularies
 
 _FORMAT = 1
 _LINES_AT_ONCE = 4096

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from data import errors, files
+from data.reading import errors, files
 
 _READ_AT_ONCE = 500
 

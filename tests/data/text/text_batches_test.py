@@ -5,7 +5,9 @@ import collections
 import numpy as np
 import pytest
 
-from data import errors, sentences, text_batches
+from data.reading import errors
+from data.text import batches as text_batches
+from data.text import sentences
 from tests.data import text_fakes
 
 LENGTH = 24

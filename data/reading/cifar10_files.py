@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data import archives, errors, files, pickles
+from data.reading import archives, errors, files, pickles
 
 BINARY_ARCHIVE = "cifar-10-binary.tar.gz"
 PYTHON_ARCHIVE = "cifar-10-python.tar.gz"

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import data
-from data import batches, splits
+from data.images import batches, splits
 
 NUM_EXAMPLES = 11
 

@@ -1,4 +1,5 @@
-"""The order of training, in NumPy: to the bit what `data.batches` asks TensorFlow for.
+"""The order of training, in NumPy: to the bit what `data.images.batches` asks of
+TensorFlow.
 
 Machines without TensorFlow see the same images at the same step. TensorFlow's
 `stateless_fold_in` and `stateless_shuffle` are Philox-4x32 with 10 rounds (Salmon et
@@ -10,7 +11,7 @@ import functools
 
 import numpy as np
 
-from data import errors
+from data.reading import errors
 
 # Folded into the seed of the order, so that a model's noise drawn from
 # (seed, step) shares no random number with the order drawn from (seed, epoch).

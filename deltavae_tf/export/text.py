@@ -6,7 +6,8 @@ Its graph holds the vocabulary, by operations of TensorFlow Text: whoever loads 
 
 import tensorflow as tf
 
-from deltavae_tf import noise, saved_model
+from deltavae_tf import noise
+from deltavae_tf.export import saved_model
 from deltavae_tf.models import text_decoder, text_vae
 
 _TOKENS = 3  # As `TextVAE` numbers the purposes of noise.

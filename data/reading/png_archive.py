@@ -15,7 +15,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from data import errors, files
+from data.reading import errors, files
 
 _BLOCK = 512
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

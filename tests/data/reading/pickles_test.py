@@ -3,12 +3,12 @@
 import os
 import pickle
 
-import fakes
 import numpy as np
 import pytest
 
 import data
-from data import pickles
+from data.reading import pickles
+from tests.data import fakes
 
 
 def test_reads_what_the_standard_library_reads():

@@ -1,0 +1,1 @@
+"""Images: splits in memory, and batches of them for each backend."""

@@ -1,0 +1,1 @@
+"""Reading files with bounds: archives, records, pickles, and what damage looks like."""

@@ -1,0 +1,1 @@
+"""Text: corpora, vocabularies, encoded sentences and batches of them."""

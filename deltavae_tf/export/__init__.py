@@ -1,0 +1,1 @@
+"""Trained models for others: SavedModel, Keras and weight files."""

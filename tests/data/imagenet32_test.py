@@ -199,7 +199,7 @@ def test_a_damaged_image_is_named_when_it_is_read(tmp_path):
         split.image[:]
     # Through tf.data it arrives wrapped; programs find the line in it (flags.py).
     with pytest.raises(
-        Exception, match=r"(?m)^data\.errors\.DataError: .*image 1, is damaged"
+        Exception, match=r"(?m)^data\.reading\.errors\.DataError: .*image 1, is damaged"
     ):
         list(batches.evaluation_batches(split, 2))
 

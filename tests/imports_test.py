@@ -8,6 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ORDER = [
     ("data",),
+    ("deltavae_tf.errors",),
     ("deltavae_tf.units", "deltavae_tf.backend"),
     ("deltavae_tf.noise", "deltavae_tf.segments"),
     ("deltavae_tf.distributions",),

@@ -1,0 +1,26 @@
+"""The errors that are the user's to mend, told apart from bugs by their class.
+
+Everything the library refuses raises a `UserError`: its message says what was wrong,
+what was received and what would do. A program prints that one line. Any other error is
+a bug and keeps its trace.
+"""
+
+
+class UserError(ValueError):
+    """What the user gave cannot be used; the message says what would do.
+
+    It is a `ValueError`, so that code which catches those goes on working.
+    """
+
+
+class NotFiniteError(UserError, FloatingPointError):
+    """A term of the loss, or a gradient, became NaN or infinite."""
+
+    # Two built-in parents: the plain initializer serves both.
+    __init__ = Exception.__init__
+
+
+class MissingPackageError(UserError, ImportError):
+    """A package is needed that only an extra installs; the message names the extra."""
+
+    __init__ = Exception.__init__

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from data import dataset
 from data.images import splits
 from data.reading import cifar10_files, errors, prepared
 
@@ -19,7 +20,6 @@ CLASS_NAMES = (
     "ship",
     "truck",
 )
-NUM_CLASSES = len(CLASS_NAMES)
 NUM_EXAMPLES = {"train": 50_000, "test": 10_000}
 
 _BATCH_FILES = {
@@ -95,3 +95,15 @@ def _read_prepared(split, data_dir, tmp_dir, download):
 def _note(found, official):
     """What a number measured on `found` of the `official` images has to say."""
     return "" if found == official else f"{found:,} of {official:,} images"
+
+
+DATASET = dataset.ImageDataset(
+    name="cifar10",
+    loader=load,
+    image_shape=IMAGE_SHAPE,
+    num_levels=NUM_LEVELS,
+    class_names=CLASS_NAMES,
+    num_held_out=2000,
+    source="https://www.cs.toronto.edu/~kriz/cifar.html, either archive",
+    paper_split="the official 50,000 and 10,000 images",
+)

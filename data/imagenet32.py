@@ -13,6 +13,7 @@ import os
 import numpy as np
 from absl import logging
 
+from data import dataset
 from data.reading import errors, png_archive
 
 IMAGE_SHAPE = (32, 32, 3)
@@ -177,3 +178,14 @@ def identify(split, count):
             f"{count:,} images: the box-filtered set of image-net.org, not the paper's"
         )
     return f"imagenet32/{split}", f"{count:,} of {NUM_EXAMPLES[split]:,} images"
+
+
+DATASET = dataset.ImageDataset(
+    name="imagenet32",
+    loader=load,
+    image_shape=IMAGE_SHAPE,
+    num_levels=NUM_LEVELS,
+    num_held_out=2000,
+    source="train_32x32.tar and valid_32x32.tar, from academictorrents.com",
+    paper_split="1,281,149 and 49,999 images; not image-net.org's set of that name",
+)

@@ -25,6 +25,22 @@ def is_folder(path):
         return _gfile().isdir(path)
 
 
+def names(path):
+    """The names of what a folder holds, a list of str."""
+    if _is_local(path):
+        return os.listdir(path)
+    with _as_os_error():
+        return _gfile().listdir(path)
+
+
+def size(path):
+    """How many bytes a file has."""
+    if _is_local(path):
+        return os.path.getsize(path)
+    with _as_os_error():
+        return _gfile().stat(path).length
+
+
 @contextlib.contextmanager
 def open_binary(path):
     """Opens a file to read its bytes; a context manager."""

@@ -6,9 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 
-import tensorflow as tf
-
-from data.reading import errors
+from data.reading import errors, files
 
 _CHUNK_BYTES = 1 << 20
 # A line is read whole; no sentence has a million characters.
@@ -76,12 +74,12 @@ def read_lines(path):
     """Iterates over lists of raw lines of a file, about a megabyte at a time."""
     rest = b""
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
+        with files.open_binary(path) as file:
             while block := file.read(_CHUNK_BYTES):
                 *lines, rest = (rest + block).split(b"\n")
                 yield _checked(lines, path)
                 _checked([rest], path)
-    except tf.errors.OpError as error:
+    except OSError as error:
         raise errors.DataError(
             f"{path} cannot be read. Received: {errors.one_line(error)}"
         ) from error

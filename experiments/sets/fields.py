@@ -33,7 +33,7 @@ class Field:
       low: the least value, or None.
       below: a number that the value stays below, or None.
       needed: bool, whoever reads it must be given another value than the default.
-      type: its type, by default that of `default`; None is then no value of it.
+      value_type: its type, by default that of `default`; None is then no value of it.
       optional: bool, whether None is a value.
     """
 
@@ -44,17 +44,17 @@ class Field:
     low: float | None = None
     below: float | None = None
     needed: bool = False
-    type: type | None = None
+    value_type: type | None = None
     optional: bool = False
 
     def __post_init__(self):
-        if self.type is None:
-            object.__setattr__(self, "type", type(self.default))
+        if self.value_type is None:
+            object.__setattr__(self, "value_type", type(self.default))
 
     @property
     def type_name(self) -> str:
         """The type for people, such as "int or none"."""
-        name = "true or false" if self.type is bool else self.type.__name__
+        name = "true or false" if self.value_type is bool else self.value_type.__name__
         return f"{name} or none" if self.optional else name
 
     def checked(self, name: str, value: Any) -> Any:
@@ -65,9 +65,9 @@ class Field:
         """
         if self.optional and value is None:
             return None
-        if self.type is float and type(value) is int:
+        if self.value_type is float and type(value) is int:
             value = float(value)
-        if type(value) is not self.type:
+        if type(value) is not self.value_type:
             raise errors.UserError(
                 f"Hyper-parameter {name!r} must be {self.type_name}. "
                 f"Received: {value!r}"
@@ -94,12 +94,12 @@ class Field:
         """The value that `text`, from a command line, stands for."""
         if self.optional and text.lower() == "none":
             return None
-        if self.type is bool:
+        if self.value_type is bool:
             known = {"true": True, "1": True, "false": False, "0": False}
             value = known.get(text.lower())
         else:
             try:
-                value = self.type(text)
+                value = self.value_type(text)
             except ValueError:
                 value = None
         if value is None:
@@ -154,7 +154,7 @@ COMMON = {
         "training examples kept for evaluation without the test set; none: the data "
         "set's own number",
         low=1,
-        type=int,
+        value_type=int,
         optional=True,
     ),
     "train_steps": free(250_000, "unless --train_steps says", low=1),
@@ -163,7 +163,7 @@ COMMON = {
         None,
         "batches of an evaluation during training; none: all",
         low=1,
-        type=int,
+        value_type=int,
         optional=True,
     ),
     "eval_batch_size": free(64, "examples (text: rows of max_length tokens)", low=1),

@@ -1,221 +1,329 @@
-"""Hyper-parameters as typed data: fields with checks, and sets under names.
+"""Hyper-parameters of a run, and sets of them under names.
 
-`experiments.hparams` is what programs import; it knows every set.
+    registry.hparams("cifar10_ablation", "latent_channels=64,alpha_max=0.99")
+
+Which fields a run has follows from what it chose: its data set and that one's kind, its
+prior, posterior, objective, encoder and decoder. A number that nothing would read is an
+error, and so is one that is needed and missing.
 """
 
 import dataclasses
-import difflib
-import functools
-import math
-import types
-import typing
+from collections.abc import Callable, Mapping
+from typing import Any
 
-_SETS = {}
+from data import dataset as datasets
+from deltavae_tf import errors
+from experiments.build import components
+from experiments.sets import fields, methods, names
+from experiments.sets.fields import Field
 
-# What a change of a field means for a run that is resumed.
-ARCHITECTURE = "architecture"  # Other weights: no checkpoint fits. In the fingerprint.
-TRAINING = "training"  # Another experiment: refused on resume, fine for a warm start.
-FREE = "free"  # May change on resume.
-
-
-def _field(resume, default, meaning, choices=None, low=None, below=None):
-    """A field with what `__post_init__` checks and `describe` prints."""
-    checks = {"choices": choices, "low": low, "below": below}
-    metadata = {"meaning": meaning, "resume": resume, **checks}
-    return dataclasses.field(default=default, metadata=metadata)
+_KINDS: dict[str, "Kind"] = {}
+_SETS: dict[str, Callable] = {}
+_CHOICES = ("problem", *components.ROLES)
 
 
-# Called as architecture(default, meaning, choices=, low=, below=).
-architecture = functools.partial(_field, ARCHITECTURE)
-training = functools.partial(_field, TRAINING)
-free = functools.partial(_field, FREE)
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What all runs on one kind of data have.
+
+    Attributes:
+      name: "images" or "text".
+      fields: {name: `Field`} beside `fields.COMMON` and those of the parts.
+      defaults: {name: value}, the parts, and other defaults than the fields' own.
+    """
+
+    name: str
+    fields: Mapping[str, Field]
+    defaults: Mapping[str, Any]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+def add_kind(kind: Kind) -> None:
+    """Makes a kind of data known."""
+    _KINDS[kind.name] = kind
+
+
 class Hparams:
-    """What every set can do; subclasses declare the fields with `architecture`,
-    `training` and `free`."""
+    """The numbers of one run: `hparams.batch_size`, ...; immutable.
 
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = _typed(field, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-            _check_range(field, value)
+    Made by `make`, `hparams` and `from_dict`, changed by `replace`. It keeps what was
+    once chosen for parts that are not in use now, so that a set may be based on another
+    one with another prior.
 
-    def to_dict(self):
-        """JSON-able; `from_dict` is its inverse."""
-        return dataclasses.asdict(self)
+    Raises:
+      UserError: a value or a combination that makes no sense.
+    """
 
-    @classmethod
-    def from_dict(cls, values):
-        """The set in `values`; unknown names and wrong types are errors."""
-        for name in values:
-            _known(cls, name)
-        return cls(**values)
+    def __init__(self, values: Mapping[str, Any]):
+        self._chosen = dict(values)
+        self._fields = _fields_of(self._chosen)
+        defaults = _KINDS[self._dataset().kind].defaults
+        self._values = {
+            name: field.checked(
+                name, self._chosen.get(name, defaults.get(name, field.default))
+            )
+            for name, field in self._fields.items()
+        }
+        _check(self)
 
-    def architecture(self):
+    def __getattr__(self, name):
+        if name.startswith("_") or name not in self._values:
+            raise AttributeError(f"This run has no hyper-parameter {name!r}")
+        return self._values[name]
+
+    def __eq__(self, other):
+        return isinstance(other, Hparams) and self._values == other._values
+
+    def __hash__(self):
+        return hash(tuple(sorted(self._values.items(), key=str)))
+
+    def __repr__(self):
+        return f"Hparams({', '.join(f'{k}={v!r}' for k, v in self._values.items())})"
+
+    def __contains__(self, name):
+        return name in self._values
+
+    def _dataset(self):
+        return _find_dataset(self._chosen.get("problem"))
+
+    @property
+    def kind(self) -> str:
+        """The kind of data, "images" or "text"."""
+        return self._dataset().kind
+
+    @property
+    def method(self) -> str:
+        """The paper's name for prior, posterior and objective, or the three joined."""
+        return methods.name(self._values)
+
+    @property
+    def use_latents(self) -> bool:
+        """False for the decoder alone."""
+        return self._values["prior"] != "none"
+
+    def component(self, role: str) -> components.Component:
+        """The part that plays a role."""
+        return components.find(role, self._values[role], self.kind)
+
+    def dataset(self):
+        """The `data.dataset.Dataset` with the run's options."""
+        found = self._dataset()
+        options = {o.name: self._values[o.name] for o in found.options}
+        return found.configure(**options) if options else found
+
+    def replace(self, **changes) -> "Hparams":
+        """The same with other values; `method=` stands for three fields.
+
+        Raises:
+          UserError: a name that no part in use reads, or a value that it cannot have.
+        """
+        changes = _expanded(changes)
+        changed = Hparams({**self._chosen, **changes})
+        for name, value in changes.items():
+            if name not in changed:
+                _refuse(name, value, changed)
+        return changed
+
+    def changed(self, text: str) -> "Hparams":
+        """The same with the changes in a text such as "a=1,b=2"."""
+        pairs = _expanded(_pairs(text))
+        chosen = {**self._chosen, **{k: v for k, v in pairs.items() if k in _CHOICES}}
+        known = _fields_of(chosen)
+        typed = {
+            name: known[name].parsed(name, value) if name in known else value
+            for name, value in pairs.items()
+        }
+        return self.replace(**typed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: the fields in use; `from_dict` is its inverse."""
+        return dict(self._values)
+
+    def architecture(self) -> dict[str, Any]:
         """The fields that decide whether a checkpoint fits: for its fingerprint."""
-        return self._with_resume(ARCHITECTURE)
+        return self._with_resume(fields.ARCHITECTURE)
 
-    def may_change_on_resume(self):
+    def may_change_on_resume(self) -> tuple[str, ...]:
         """The names that a resumed run may have changed."""
-        return tuple(self._with_resume(FREE))
+        return tuple(self._with_resume(fields.FREE))
 
     def _with_resume(self, resume):
-        fields = dataclasses.fields(self)
-        names = [f.name for f in fields if f.metadata["resume"] == resume]
-        return {name: getattr(self, name) for name in names}
+        return {
+            name: self._values[name]
+            for name, field in self._fields.items()
+            if field.resume == resume
+        }
 
 
-def _types(field):
-    """The types a field may have, as a tuple without None, and whether None may be."""
-    union = isinstance(field.type, types.UnionType)
-    options = typing.get_args(field.type) if union else (field.type,)
-    return tuple(t for t in options if t is not type(None)), type(None) in options
+def make(problem: str, **values) -> Hparams:
+    """The hyper-parameters of a run on a data set; the rest has its defaults."""
+    return from_dict({"problem": problem, **values})
 
 
-def _typed(field, value):
-    """`value` in the field's type; an int will do for a float, nothing else will."""
-    (wanted,), optional = _types(field)
-    if optional and value is None:
-        return None
-    if wanted is float and type(value) is int:
-        return float(value)
-    if type(value) is not wanted:
-        raise ValueError(
-            f"Hyper-parameter {field.name!r} must be {_type_name(field)}. "
-            f"Received: {value!r}"
-        )
-    return value
+def from_dict(values: Mapping[str, Any]) -> Hparams:
+    """What `to_dict` gave. A field that is younger than the values has its default.
+
+    Raises:
+      UserError: unknown names, wrong types.
+    """
+    values = _expanded(values)
+    found = Hparams(values)
+    for name, value in values.items():
+        if name not in found:
+            _refuse(name, value, found)
+    return found
 
 
-def _check_range(field, value):
-    checks, name = field.metadata, field.name
-    if value is None:
-        return
-    if checks["choices"] and value not in checks["choices"]:
-        raise ValueError(
-            f"Hyper-parameter {name!r} must be one of {', '.join(checks['choices'])}"
-            f"{_near(value, checks['choices'])} Received: {value!r}"
-        )
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"Hyper-parameter {name!r} must be finite. Received: {value}")
-    low, below = checks["low"], checks["below"]
-    if low is not None and value < low or below is not None and value >= below:
-        wanted = f"in [{low}, {below})" if below is not None else f">= {low}"
-        raise ValueError(
-            f"Hyper-parameter {name!r} must be {wanted}. Received: {value}"
-        )
-
-
-def _near(name, known):
-    """ "; did you mean 'x'?" with the nearest known name, or a full stop."""
-    found = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {found[0]!r}?" if found else "."
-
-
-def _known(cls, name):
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    if name not in fields:
-        raise ValueError(
-            f"Unknown hyper-parameter {name!r}{_near(name, fields)} "
-            "--registry_help lists them"
-        )
-    return fields[name]
-
-
-def register(name):
-    """Registers a function without arguments, which returns a set, under `name`."""
+def register(name: str) -> Callable:
+    """Registers a function without arguments, which returns `Hparams`, as a set."""
 
     def decorate(function):
         if name in _SETS:
-            raise ValueError(f"The hparams set {name!r} is registered twice")
+            raise errors.UserError(
+                f"There is an hparams set {name!r} already: choose another name. "
+                f"Received: {name!r}"
+            )
         _SETS[name] = function
         return function
 
     return decorate
 
 
-def names():
+def set_names() -> list[str]:
     """The registered sets."""
     return sorted(_SETS)
 
 
-def hparams(name, overrides=""):
+def hparams(name: str, overrides: str = "") -> Hparams:
     """The set `name`, with `overrides` such as "latent_channels=8,dropout=0.1"."""
     if name not in _SETS:
-        raise ValueError(
-            f"Unknown hparams set {name!r}{_near(str(name), _SETS)} "
-            f"Known: {', '.join(names())}"
+        raise errors.UserError(
+            f"Unknown hparams set {name!r}{names.near(name, _SETS)} "
+            f"Known: {', '.join(set_names())}. Received: {name!r}"
         )
-    chosen = _SETS[name]()
-    return dataclasses.replace(chosen, **parse(type(chosen), overrides))
+    return _SETS[name]().changed(overrides)
 
 
-def parse(cls, text):
-    """The values in "a=1,b=2", typed as the fields of `cls` are."""
-    values = {}
+def based_on(name: str, **changes) -> Hparams:
+    """The set `name` with other values in some fields."""
+    return _SETS[name]().replace(**changes)
+
+
+def meaning(name: str) -> str:
+    """The first line that describes a set."""
+    return (_SETS[name].__doc__ or "").strip().splitlines()[0]
+
+
+def kind_fields(kind: str) -> Mapping[str, Field]:
+    """The fields that a kind of data adds."""
+    return _KINDS[kind].fields
+
+
+def _find_dataset(problem):
+    if not isinstance(problem, str):
+        raise errors.UserError(
+            f"A run needs a 'problem', the name of a data set. Received: {problem!r}"
+        )
+    return datasets.find(problem)
+
+
+def _fields_of(chosen) -> dict[str, Field]:
+    """The fields of a run that chose so, with `problem` and the parts first."""
+    dataset = _find_dataset(chosen.get("problem"))
+    kind = _KINDS[dataset.kind]
+    found = {"problem": fields.architecture("", "the data set")}
+    parts = []
+    for role in components.ROLES:
+        name = chosen.get(role, kind.defaults[role])
+        parts.append(components.find(role, name, kind.name))
+        found[role] = fields.architecture("", f"see --registry_help: the {role}")
+    found.update(fields.COMMON)
+    found.update(kind.fields)
+    for part in parts:
+        found.update(part.fields)
+    for option in dataset.options:
+        found[option.name] = option_field(option)
+    return found
+
+
+def option_field(option) -> Field:
+    """The hyper-parameter that an option of a data set becomes."""
+    declare = fields.architecture if option.shapes else fields.training
+    return declare(
+        option.default, option.meaning, choices=option.choices or None,
+        value_type=option.type,
+    )
+
+
+def _check(hparams: Hparams) -> None:
+    """The parts must go together, and have what they need."""
+    values = hparams.to_dict()
+    parts = {role: hparams.component(role) for role in components.ROLES}
+    for part in parts.values():
+        for role, (wanted, reason) in part.needs.items():
+            if values[role] not in wanted:
+                raise errors.UserError(
+                    f"{part.role}={part.name} needs {role}={' or '.join(wanted)}: "
+                    f"{reason}. Received: {role}={values[role]}"
+                )
+        for name, field in part.fields.items():
+            if field.needed and values[name] == field.default:
+                raise errors.UserError(
+                    f"{part.role}={part.name} needs {name!r}: {field.meaning}. "
+                    f"Received: {values[name]}"
+                )
+        if part.check is not None:
+            part.check(hparams)
+    if values["learning_rate_schedule"] == "warmup_cosine":
+        if values["decay_steps"] <= values["warmup_steps"]:
+            raise errors.UserError(
+                "'decay_steps' must exceed 'warmup_steps'. "
+                f"Received: {values['decay_steps']} and {values['warmup_steps']}"
+            )
+
+
+def _expanded(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes with `method` spelled out."""
+    changes = dict(changes)
+    if "method" in changes:
+        parts = methods.expand(changes.pop("method"))
+        for role, name in parts.items():
+            if changes.setdefault(role, name) != name:
+                raise errors.UserError(
+                    f"'method' says {role}={name}: give the method, or prior, "
+                    f"posterior and objective. Received: {role}={changes[role]} too"
+                )
+    return changes
+
+
+def _refuse(name, value, hparams):
+    """Raises for a name that the run does not read."""
+    readers = [f"{part.role}={part.name}" for part in components.readers(name)]
+    if readers:
+        parts = ", ".join(f"{r}={getattr(hparams, r)}" for r in components.ROLES)
+        raise errors.UserError(
+            f"{name!r} is read by {' and '.join(readers)} only; this run has {parts}. "
+            f"Received: {name}={value}"
+        )
+    known = [*hparams.to_dict(), "method"]
+    raise errors.UserError(
+        f"Unknown hyper-parameter {name!r}{names.near(name, known)} "
+        f"--registry_help lists them. Received: {name}={value}"
+    )
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """{"a": "1", "b": "2"} of "a=1,b=2"."""
+    found = {}
     for part in text.split(",") if text.strip() else ():
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not (name and equals and value):
-            raise ValueError(
+            raise errors.UserError(
                 f"--hparams must look like 'a=1,b=2'. Received: {part.strip()!r} "
                 f"in {text!r}"
             )
-        field = _known(cls, name)
-        if name in values:
-            raise ValueError(f"Hyper-parameter {name!r} is given twice in {text!r}")
-        values[name] = _from_text(field, value)
-    return values
-
-
-def _from_text(field, text):
-    (wanted,), optional = _types(field)
-    if optional and text.lower() == "none":
-        return None
-    if wanted is bool:
-        known = {"true": True, "1": True, "false": False, "0": False}
-        converted = known.get(text.lower())
-    else:
-        try:
-            converted = wanted(text)
-        except ValueError:
-            converted = None
-    if converted is None:
-        raise ValueError(
-            f"Hyper-parameter {field.name!r} must be {_type_name(field)}. "
-            f"Received: {text!r}"
-        )
-    return converted
-
-
-def _type_name(field):
-    (wanted,), optional = _types(field)
-    name = "true or false" if wanted is bool else wanted.__name__
-    return f"{name} or none" if optional else name
-
-
-def describe():
-    """What --registry_help prints: the sets, and every field."""
-    lines = ["Hparams sets (--hparams_set):"]
-    classes = []
-    for name in names():
-        lines.append(f"  {name:<32} {(_SETS[name].__doc__ or '').splitlines()[0]}")
-        cls = type(_SETS[name]())
-        if cls not in classes:
-            classes.append(cls)
-    for cls in classes:
-        lines.append("")
-        lines.append(f"Fields of {cls.__name__}, for --hparams=name=value,name=value:")
-        for field in dataclasses.fields(cls):
-            what = field.metadata["meaning"]
-            if field.metadata["choices"]:
-                what += f" ({' | '.join(field.metadata['choices'])})"
-            head = f"{field.name}: {_type_name(field)} = {field.default}"
-            lines.append(f"  {head:<44} {what}")
-    return "\n".join(lines)
-
-
-def based_on(name, **changes):
-    """The set `name` with other values in some fields."""
-    return dataclasses.replace(_SETS[name](), **changes)
+        if name in found:
+            raise errors.UserError(
+                f"Hyper-parameter {name!r} is given twice. Received: {text!r}"
+            )
+        found[name] = value
+    return found

@@ -1,76 +1,80 @@
-"""A run of a text experiment."""
+"""The data of a run on sentences. The run folder keeps the vocabulary."""
 
+import functools
 import os
 
-import tensorflow as tf
 from absl import logging
 
 from data.reading import errors
-from data.text import batches as text_batches
-from data.text import sentences, vocabulary
-from deltavae_tf.evaluation import text_likelihood
+from deltavae_tf.evaluation import context as evaluation
+from deltavae_tf.evaluation import likelihood
 from deltavae_tf.training import run_folder
-from experiments import runs, text_build
+from experiments.runs import data
 
 _VOCABULARY = "vocabulary.model"
 _NUM_SAMPLES = 8
+_SENTENCES = ("The cat sat on the mat .", "", "Naïve \u2581 日本語")
 TENSOR2TENSOR_TOKENS_PER_WORD = 1.108  # lm1b32k on heldout-00000, ends included.
 
 
-class TextRun(runs.Run):
-    """A `Run` of sentences. Its folder keeps the vocabulary: `vocabulary.model`."""
+class Data(data.Data):
+    """See `data.Data`.
+
+    Attributes:
+      vocabulary: `data.text.vocabulary.Vocabulary`, the run's own if it has one.
+    """
 
     examples = "sentences"
 
-    def _problem(self):
-        if self.hparams.problem not in text_build.PROBLEMS:
-            raise ValueError(
-                f"There is no text data set {self.hparams.problem!r}; there are "
-                f"{sorted(text_build.PROBLEMS)}"
-            )
-        return text_build.PROBLEMS[self.hparams.problem]
+    @property
+    def _kept(self):
+        return os.path.join(os.path.expanduser(self.options.output_dir), _VOCABULARY)
+
+    @functools.cached_property
+    def vocabulary(self):
+        """The run's vocabulary; before there is one, that of the training text."""
+        if os.path.exists(self._kept):
+            return load_vocabulary(self.options.output_dir)
+        return find_vocabulary(
+            self._split("train"), self.hparams.vocabulary_size, self._cache_dir()
+        )
+
+    def _cache_dir(self):
+        return cache_dir(
+            self.hparams.problem, self.options.data_dir, self.options.tmp_dir
+        )
 
     def _load(self):
-        where = (self.options.data_dir, self.options.tmp_dir, self.options.download)
-        h = self.hparams
-        corpora = {
-            split: self.problem.load(split, h, *where)
-            for split in (
-                ("train", "test") if self.options.use_test_set else ("train",)
-            )
-        }
-        cache = text_build.cache_dir(
-            h.problem, self.options.data_dir, self.options.tmp_dir
+        training = self._prepared("train")
+        if self.options.use_test_set:
+            return training, self._prepared("test")
+        return self._held_out(training)
+
+    def test_split(self):
+        """As `data.Data`."""
+        return self._prepared("test")
+
+    def _prepared(self, split):
+        from data.text import sentences
+
+        return sentences.prepare(
+            self._split(split),
+            self.vocabulary,
+            self._cache_dir(),
+            self.options.progress,
         )
-        kept = os.path.join(self.folder.path, _VOCABULARY)
-        if os.path.exists(kept):
-            self.vocabulary = load_vocabulary(self.folder.path)
-        else:
-            self.vocabulary = text_build.find_vocabulary(
-                corpora["train"], h.vocabulary_size, cache
-            )
-        found = {
-            split: sentences.prepare(
-                corpus, self.vocabulary, cache, self.options.progress
-            )
-            for split, corpus in corpora.items()
-        }
-        if "test" in found:
-            return found["train"], found["test"]
-        return found["train"].hold_out(h.num_held_out)
 
-    def _data_identity(self):
-        return {
-            "training_sentences": len(self.training),
-            "vocabulary": self.vocabulary.fingerprint,
-        }
+    def identity(self):
+        """As `data.Data`."""
+        return {**super().identity(), "vocabulary": self.vocabulary.fingerprint}
 
-    def _get_ready(self):
-        kept = os.path.join(self.folder.path, _VOCABULARY)
-        if self.folder.writes and not os.path.exists(kept):
-            self.vocabulary.save(kept)
-        self._evaluator = text_likelihood.TextEvaluator(self.model)
-        pieces = text_batches.cut(self.training, self.hparams.max_length)
+    def get_ready(self, folder):
+        """Keeps the vocabulary, and says what is cut."""
+        from data.text import batches
+
+        if folder.writes and not os.path.exists(self._kept):
+            self.vocabulary.save(self._kept)
+        pieces = batches.cut(self.training, self.hparams.max_length)
         if pieces.num_cut:
             logging.info(
                 "%d of %d training sentences have more than %d tokens and are trained "
@@ -80,30 +84,88 @@ class TextRun(runs.Run):
                 self.hparams.max_length,
             )
 
-    def _training_batches(self, step):
+    def training_batches(self, step):
+        """As `data.Data`."""
+        from data.text import batches
+
         h = self.hparams
-        return text_batches.training_batches(
+        return batches.training_batches(
             self.training, h.batch_size, h.max_length, h.packed, self.options.seed, step
         )
 
-    def _measure(self, num_batches):
+    def evaluated(self, split, limit=None):
+        """As `data.Data`."""
+        from data.text import batches
+
+        if limit is not None:
+            split = split.first(limit)
         tokens = self.hparams.eval_batch_size * self.hparams.max_length
-        split = self.held_out
-        if num_batches:
-            mean_length = split.num_tokens / len(split)
-            split = split.first(max(1, int(num_batches * tokens / mean_length)))
         sizes = {
             "tokens": split.lengths,
             "words": split.words,
             "characters": split.characters,
             "index": split.index,
         }
-        return lambda: self._evaluator(
-            text_batches.evaluation_batches(split, tokens), sizes
+
+        def some(count=None):
+            part = split if count is None else split.first(count)
+            return batches.evaluation_batches(part, tokens)
+
+        return evaluation.Examples(
+            batches=some,
+            name=split.name,
+            num_examples=len(split),
+            unit=likelihood.PerToken(sizes),
+            note=split.note,
         )
 
-    def remarks(self, found):
+    def num_evaluated(self, num_batches):
+        """As `data.Data`; sentences of the held-out split's mean length."""
+        if not num_batches:
+            return None
+        tokens = self.hparams.eval_batch_size * self.hparams.max_length
+        mean_length = self.held_out.num_tokens / len(self.held_out)
+        return max(1, int(num_batches * tokens / mean_length))
+
+    def write_samples(self, model, folder, step, engine):
+        """Sentences, in a file and among TensorBoard's events."""
+        del engine
+        import tensorflow as tf
+
+        tokens = model.sample(_NUM_SAMPLES)
+        lines = self.vocabulary.decode_to_strings(tokens)
+        path = os.path.join(folder.samples, f"step-{step:08d}.txt")
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        tf.summary.text("samples", "\n\n".join(lines), step=step)
+
+    def batch_spec(self, batch_size):
+        """As `data.Data`."""
+        shape = (batch_size, self.hparams.max_length)
+        return {
+            "tokens": (shape, "int32"),
+            "index": ((batch_size,), "int32"),
+            "mask": ((batch_size,), "float32"),
+        }
+
+    def export(self, model, path, details, jit_compile):
+        """As `data.Data`."""
+        del jit_compile  # Text goes through operations that XLA has not.
+        import tensorflow as tf
+
+        from deltavae_tf.export import text as export
+
+        found = export.write_saved_model(model, self.vocabulary, path, details)
+        tokens = self.vocabulary.encode(_SENTENCES)
+        tokens = tokens.to_tensor(shape=[None, model.max_length]).numpy()
+        data.check_export(model, path, tokens, {"text": tf.constant(_SENTENCES)})
+        return found
+
+    def remarks(self, record):
         """How long a token is: nats per token mean little without it."""
+        from deltavae_tf.evaluation import record as records
+
+        found = records.numbers(record)
         return [
             f"{found['num_tokens']:,} tokens, {found['num_words']:,} words, "
             f"{found['num_characters']:,} characters, each sentence's end counted: "
@@ -111,17 +173,11 @@ class TextRun(runs.Run):
             f"(Tensor2Tensor's lm1b32k: {TENSOR2TENSOR_TOKENS_PER_WORD})."
         ]
 
-    def _draw_samples(self, step):
-        tokens = self.model.sample(_NUM_SAMPLES)
-        lines = self.vocabulary.decode_to_strings(tokens)
-        path = os.path.join(self.folder.samples, f"step-{step:08d}.txt")
-        with open(path, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        tf.summary.text("samples", "\n\n".join(lines), step=step)
-
 
 def load_vocabulary(path):
     """The vocabulary of a run folder; an error if it is not the run's own."""
+    from data.text import vocabulary
+
     found = vocabulary.load(os.path.join(os.path.expanduser(path), _VOCABULARY))
     _, held = run_folder.read_identity(path)
     if found.fingerprint != held.get("vocabulary"):
@@ -130,4 +186,38 @@ def load_vocabulary(path):
             f"words. Expected the fingerprint {held.get('vocabulary')}. "
             f"Received: {found.fingerprint}"
         )
+    return found
+
+
+def cache_dir(problem, data_dir, tmp_dir):
+    """Where vocabularies and encoded text go: beside the data if one may write there.
+
+    Args:
+      problem: str, its name.
+      data_dir: str, or None.
+      tmp_dir: str, where they go otherwise.
+    """
+    if data_dir:
+        data_dir = os.path.expanduser(data_dir)
+        if os.path.isdir(data_dir) and os.access(data_dir, os.W_OK):
+            return os.path.join(data_dir, f"{problem}-encoded")
+    return os.path.join(os.path.expanduser(tmp_dir or "/tmp"), f"{problem}-encoded")
+
+
+def find_vocabulary(corpus, size, folder):
+    """The vocabulary of a training corpus, from `folder`, or built and put there."""
+    from data.text import vocabulary
+
+    name = f"{corpus.name.replace('/', '-')}-{corpus.fingerprint()}-{size}.model"
+    path = os.path.join(folder, name)
+    if os.path.exists(path):
+        found = vocabulary.load(path)
+        if found.size != size:
+            raise errors.DataError(
+                f"{path} must have {size:,} ids; remove it and it will be built again. "
+                f"Received: {found.size:,} ids"
+            )
+        return found
+    found = vocabulary.build(corpus.lines(), size)
+    found.save(path)
     return found

@@ -1,13 +1,14 @@
 """What a metric may look at: the model, examples of two splits, and limits."""
 
+import copy
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from deltavae_tf.errors import UserError
+from deltavae_tf.evaluation import likelihood, posteriors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Examples:
     batches: Callable[[int | None], Iterable[dict]]
     name: str
     num_examples: int
-    unit: Any
+    unit: likelihood.BitsPerDim | likelihood.PerToken
     note: str = ""
     num_classes: int = 0
     class_names: tuple = ()
@@ -86,7 +87,7 @@ class Context:
         self.held_out = held_out
         self.training = training
         self.limits = limits or Limits()
-        self.evaluator = evaluator
+        self.evaluator = evaluator or likelihood.Evaluator(model)
         self.twin_distortion = twin_distortion
         self.seed = seed
         self.split = "held_out"
@@ -132,8 +133,6 @@ class Context:
 
     def moments(self, split: str | None = None) -> dict[str, np.ndarray]:
         """The posteriors of a split, as `posteriors.moments` gives them."""
-        from deltavae_tf.evaluation import posteriors
-
         split = split or self.split
         return self.once(
             f"moments {split}",
@@ -149,5 +148,15 @@ class Context:
         return self._cache[key]
 
     def fresh(self) -> "Context":
-        """The same without what was computed: for other weights of the model."""
-        raise NotImplementedError  # Skeleton.
+        """The same without what was computed: for other weights of the model.
+
+        Remarks go on into the list of this one.
+        """
+        found = copy.copy(self)
+        found._cache = {}
+        return found
+
+    def remark(self, line: str) -> None:
+        """Notes once what could not be measured, for people to read."""
+        if line not in self.remarks:
+            self.remarks.append(line)

@@ -42,6 +42,7 @@ class Metric:
       form: str, how it is shown: a format of one number.
       factor: float, what is shown is factor * number: 1 / ln 2 shows nats in bits.
       error: str, the metric that is its standard error, shown after "+-"; or "".
+      column_of: the kinds of data whose tables have its column.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Metric:
     form: str = "{:.3f}"
     factor: float = 1.0
     error: str = ""
+    column_of: tuple[str, ...] = KINDS
 
     def shown(self, number: float) -> float:
         """The number in the unit that people are shown."""
@@ -106,8 +108,8 @@ def register(
     splits = SPLITS if split == "both" else (split,)
     if not metrics or not set(splits) <= set(SPLITS) or not set(kinds) <= set(KINDS):
         raise UserError(
-            "A measurement needs metrics, `split` 'held_out', 'training' or 'both', and "
-            f"`kinds` of {KINDS}. Received: {len(metrics)} metrics, {split!r}, {kinds}"
+            "A measurement needs metrics, `split` 'held_out', 'training' or 'both', "
+            f"and `kinds` of {KINDS}. Received: {len(metrics)} metrics, {split!r}, {kinds}"
         )
 
     def add(function: Callable) -> Callable:

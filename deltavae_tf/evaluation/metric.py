@@ -109,7 +109,8 @@ def register(
     if not metrics or not set(splits) <= set(SPLITS) or not set(kinds) <= set(KINDS):
         raise UserError(
             "A measurement needs metrics, `split` 'held_out', 'training' or 'both', "
-            f"and `kinds` of {KINDS}. Received: {len(metrics)} metrics, {split!r}, {kinds}"
+            f"and `kinds` of {KINDS}. "
+            f"Received: {len(metrics)} metrics, {split!r}, {kinds}"
         )
 
     def add(function: Callable) -> Callable:
@@ -158,6 +159,14 @@ def find(name: str) -> Metric:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"No metric has this name{hint} Received: {name!r}")
     return known[name]
+
+
+def splits_of(name: str) -> tuple[str, ...]:
+    """The splits that a metric is measured on; empty if nobody declares it here."""
+    for measurement in measurements():
+        if any(m.name == name for m in measurement.metrics):
+            return measurement.splits
+    return ()
 
 
 def measure(context, cheap: bool = False) -> dict[str, dict[str, float]]:

@@ -12,7 +12,7 @@ from deltavae_tf.evaluation import linear_probe
 def of(model, batches: Iterable[dict], seed: int = 0) -> dict[str, np.ndarray]:
     """One reconstruction x' ~ p(x | z), z ~ q(z | x), of every image.
 
-    The noise is a function of the seed and the image's own number, whatever the batches.
+    The noise is a function of the seed and the image's own number.
 
     Args:
       model: `DeltaVAE` with an encoder.

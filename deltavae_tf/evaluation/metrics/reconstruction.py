@@ -9,6 +9,13 @@ from deltavae_tf.evaluation.metric import Metric
 _PERCENT = {"unit": "%", "form": "{:.1f}", "factor": 100.0}
 
 
+def _can_reconstruct(context):
+    if context.has_latents and not hasattr(context.model.decoder, "sample"):
+        context.remark("No reconstructions: the decoder has no method `sample`.")
+        return False
+    return context.has_latents
+
+
 def _reconstructed(context):
     return context.once(
         "reconstructions",
@@ -39,7 +46,9 @@ def _reconstructed(context):
 def agreement(context):
     """The share of reconstructions in their original's class."""
     examples = context.held_out
-    if not context.has_latents or context.training is None or examples.num_classes < 2:
+    if context.training is None or examples.num_classes < 2:
+        return None
+    if not _can_reconstruct(context):
         return None
     parts = []
     for batch in context.training.batches(context.limits.training):
@@ -64,6 +73,6 @@ def agreement(context):
 )
 def distance(context):
     """How much nearer reconstructions are to their originals than to others."""
-    if not context.has_latents or context.held_out.num_examples < 2:
+    if context.held_out.num_examples < 2 or not _can_reconstruct(context):
         return None
     return reconstruction.distance_ratio(_reconstructed(context))

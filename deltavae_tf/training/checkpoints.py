@@ -54,8 +54,9 @@ def fingerprint(hparams):
 def atomic_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Opens a new binary file that replaces `path` once it is safely on disk.
 
-    `~` in `path` is the home folder. If anything fails before that, `path` is as it was and no temporary file stays. A
-    killed process leaves one, but not its lock, by which `remove_stale` knows it.
+    If anything fails before that, `path` is as it was and no temporary file stays. A
+    killed process leaves one, but not its lock, by which `remove_stale` knows it. `~`
+    in `path` is the home folder.
     """
     path = os.path.abspath(os.path.expanduser(path))
     folder, name = os.path.split(path)

@@ -315,8 +315,15 @@ def versions() -> dict[str, Any]:
         "keras_backend": keras.config.backend(),
         "platform": platform.platform(),
         "git_commit": _git_commit(),
-        "command": sys.argv,
+        "command": [_from_checkout(sys.argv[0]), *sys.argv[1:]],
     }
+
+
+def _from_checkout(path):
+    """A path inside this checkout as seen from its root; any other as it is."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    inside = os.path.abspath(path).startswith(root + os.sep)
+    return os.path.relpath(path, root) if inside else path
 
 
 def _git_commit():

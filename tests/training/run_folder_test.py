@@ -286,3 +286,11 @@ def test_hardware_is_one_line_with_the_number_of_cores():
     line = run_folder.hardware()
     assert line.endswith(f", {os.cpu_count()} cores") and "\n" not in line
     assert not line.startswith(",")
+
+
+def test_the_command_of_a_program_names_no_folder_of_one_machine(monkeypatch):
+    root = pathlib.Path(__file__).parents[2]
+    argv = [str(root / "experiments" / "digits.py"), "--output_dir=x"]
+    monkeypatch.setattr(sys, "argv", argv)
+    command = run_folder.versions()["command"]
+    assert command == [os.path.join("experiments", "digits.py"), "--output_dir=x"]

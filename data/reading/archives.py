@@ -15,6 +15,7 @@ import zlib
 from data.reading import errors, files
 
 _CHUNK = 1 << 20
+_GZIP = b"\x1f\x8b"
 # All that is no member's content: 2,048 blocks, where official archives have hundreds.
 _MAX_HEADERS = 1 << 20
 # What `xz -9` asks for is 65 MiB; a hostile header may ask for 4 GiB.
@@ -48,11 +49,26 @@ def read(path, limit):
             content = _unpack_xz(file, path, limit)
         else:
             content = file.read(limit + 1)
-        if len(content) > limit:
-            raise _oversized(path, limit)
-        if not content:
-            raise errors.DataError(f"{path} is empty. Put the whole file there")
-        return content
+        return _bounded(content, path, limit)
+
+
+def read_gzip(path, limit):
+    """Reads a file, unpacking it where it begins as gzip does, whatever its name.
+
+    Args:
+      path: str.
+      limit: int, the most bytes there may be, after unpacking.
+
+    Returns:
+      bytes, never empty.
+    """
+    with _explained(path):
+        with files.open_binary(path) as file:
+            packed = file.read(len(_GZIP)) == _GZIP
+        with files.open_binary(path) as file:
+            if packed:
+                file = gzip.GzipFile(fileobj=file)
+            return _bounded(file.read(limit + 1), path, limit)
 
 
 def read_members(path, names, limit, total_limit, md5):
@@ -191,6 +207,15 @@ def _check_digest(path, expected, algorithm):
             f"damaged, or an unfinished download. Received: {algorithm} "
             f"{digest.hexdigest()}"
         )
+
+
+def _bounded(content, path, limit):
+    """The content; an error if it is longer than `limit` bytes, or empty."""
+    if len(content) > limit:
+        raise _oversized(path, limit)
+    if not content:
+        raise errors.DataError(f"{path} is empty. Put the whole file there")
+    return content
 
 
 def _oversized(where, limit):

@@ -49,26 +49,29 @@ def read(path, limit):
             content = _unpack_xz(file, path, limit)
         else:
             content = file.read(limit + 1)
-        return _bounded(content, path, limit)
+        if len(content) > limit:
+            raise _oversized(path, limit)
+        if not content:
+            raise errors.DataError(f"{path} is empty. Put the whole file there")
+        return content
 
 
-def read_gzip(path, limit):
-    """Reads a file, unpacking it where it begins as gzip does, whatever its name.
+@contextlib.contextmanager
+def open_gzip(path):
+    """Opens a file to read its bytes; a context manager.
 
-    Args:
-      path: str.
-      limit: int, the most bytes there may be, after unpacking.
-
-    Returns:
-      bytes, never empty.
+    It is unpacked on the way where it begins as gzip does, whatever its name. What
+    goes wrong within the context is a `DataError`.
     """
     with _explained(path):
         with files.open_binary(path) as file:
             packed = file.read(len(_GZIP)) == _GZIP
         with files.open_binary(path) as file:
             if packed:
-                file = gzip.GzipFile(fileobj=file)
-            return _bounded(file.read(limit + 1), path, limit)
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    yield unpacked
+            else:
+                yield file
 
 
 def read_members(path, names, limit, total_limit, md5):
@@ -207,15 +210,6 @@ def _check_digest(path, expected, algorithm):
             f"damaged, or an unfinished download. Received: {algorithm} "
             f"{digest.hexdigest()}"
         )
-
-
-def _bounded(content, path, limit):
-    """The content; an error if it is longer than `limit` bytes, or empty."""
-    if len(content) > limit:
-        raise _oversized(path, limit)
-    if not content:
-        raise errors.DataError(f"{path} is empty. Put the whole file there")
-    return content
 
 
 def _oversized(where, limit):

@@ -245,6 +245,14 @@ def add(dataset: Dataset) -> Dataset:
     return dataset
 
 
+def check_split(split, known=("train", "test")):
+    """Raises a `DataError` unless `split` is one of these names."""
+    if split not in known:
+        raise errors.DataError(
+            f"`split` must be {' or '.join(map(repr, known))}. Received: {split}"
+        )
+
+
 def _near(name, known):
     """ "; did you mean 'x'?" with the nearest known name, or a full stop."""
     found = difflib.get_close_matches(name, known, n=1)

@@ -83,8 +83,7 @@ def load(split, data_dir=None, tmp_dir=None, download=False, image_size=28):
       `splits.Split` with images uint8 `[N, image_size, image_size, 1]`; `index` is the
       position in the order of reading.
     """
-    if split not in OFFICIAL:
-        raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
+    dataset.check_split(split)
     if image_size not in (28, 14):
         raise errors.DataError(f"`image_size` must be 28 or 14. Received: {image_size}")
     data_dir = prepared.data_dir_of(data_dir, download, _HOW_TO_GET_IT)

@@ -61,8 +61,7 @@ def load(split, data_dir=None, tmp_dir=None, download=False, archive_md5=None):
       `splits.Split` with images uint8 `[N, 32, 32, 3]`; `index` is the position in
       the order of reading.
     """
-    if split not in _BATCH_FILES:
-        raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
+    dataset.check_split(split)
     data_dir = prepared.data_dir_of(data_dir, download, _HOW_TO_GET_IT)
     parts = cifar10_files.read(
         _BATCH_FILES[split], data_dir, archive_md5 or cifar10_files.ARCHIVE_MD5

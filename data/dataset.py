@@ -1,8 +1,9 @@
 """What a data set is, so that every program takes it up by its name.
 
 One file a data set: `data/NAME.py` ends in `DATASET = ImageDataset(...)` or
-`DATASET = TextDataset(...)`. A module elsewhere hands its own to `add`. Nothing here, and
-nothing at the top of those files, imports TensorFlow: programs read their flags first.
+`DATASET = TextDataset(...)`. A module elsewhere hands its own to `add`. Nothing here,
+and nothing at the top of those files, imports TensorFlow: programs read their flags
+first.
 """
 
 import dataclasses
@@ -227,7 +228,8 @@ def add(dataset: Dataset) -> Dataset:
     """Makes a data set of a module elsewhere known under its name, and returns it."""
     if not isinstance(dataset, Dataset):
         raise errors.DataError(
-            f"A data set must be an ImageDataset or a TextDataset. Received: {dataset!r}"
+            "A data set must be an ImageDataset or a TextDataset. "
+            f"Received: {dataset!r}"
         )
     if not dataset.name.isidentifier():
         raise errors.DataError(
@@ -241,6 +243,14 @@ def add(dataset: Dataset) -> Dataset:
         )
     _ADDED[dataset.name] = dataset
     return dataset
+
+
+def check_split(split, known=("train", "test")):
+    """Raises a `DataError` unless `split` is one of these names."""
+    if split not in known:
+        raise errors.DataError(
+            f"`split` must be {' or '.join(map(repr, known))}. Received: {split}"
+        )
 
 
 def _near(name, known):

@@ -4,7 +4,6 @@ import numpy as np
 
 from data import dataset
 from data.images import splits
-from data.reading import errors
 
 IMAGE_SHAPE = (8, 8, 1)
 NUM_LEVELS = 17
@@ -28,8 +27,7 @@ def load(split, **where):
       `splits.Split` with images uint8 `[N, 8, 8, 1]` of values 0 to 16; `index` is
       the position in scikit-learn's order.
     """
-    if split not in NUM_EXAMPLES:
-        raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
+    dataset.check_split(split)
     from sklearn import datasets  # A second that a program's flags need not wait for.
 
     del where

@@ -8,7 +8,6 @@ import re
 import numpy as np
 
 from data import dataset
-from data.reading import errors
 from data.text import corpora
 
 _NUM_TEST = 300
@@ -34,8 +33,7 @@ def load(split, **where):
     Returns:
       `corpora.Corpus`.
     """
-    if split not in ("train", "test"):
-        raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
+    dataset.check_split(split)
     del where
     found = sentences()
     order = np.random.RandomState(0).permutation(len(found))

@@ -11,7 +11,7 @@ import os
 
 from data import dataset
 from data.reading import archives, errors, files, prepared
-from data.text import corpora
+from data.text import corpora, lines
 
 TRAIN_FILES = "news.en-000[0-9][0-9]-of-00100"
 TEST_FILES = "news.en.heldout-00000-of-00050"
@@ -64,8 +64,7 @@ def load(
       `corpora.Corpus`.
     """
     patterns = {"train": train_files, "test": eval_files}
-    if split not in patterns:
-        raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
+    dataset.check_split(split)
     pattern = patterns[split]
     data_dir = prepared.data_dir_of(data_dir, download, _HOW_TO_GET_IT)
     found = _shards(data_dir, pattern)
@@ -105,7 +104,7 @@ def _of_shards(split, found):
 
     def chunks():
         for name in names:
-            yield from corpora.read_lines(found[name])
+            yield from lines.read_in_pieces(found[name])
 
     sizes = [files.size(found[name]) for name in names]
     for name, size in zip(names, sizes, strict=True):
@@ -131,7 +130,7 @@ def _of_archive(split, path, pattern, sha256):
         empty = True
         for name, content in shards:
             empty = False
-            yield corpora.split_lines(content, f"{path}, member {name},")
+            yield lines.split(content, f"{path}, member {name},")
         if empty:
             raise errors.DataError(f"{path} has no members {pattern}")
 

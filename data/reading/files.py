@@ -9,6 +9,11 @@ import os
 import numpy as np
 
 
+def expanded(path):
+    """The path with the home folder in place of a leading `~`."""
+    return os.path.expanduser(path) if _is_local(path) else path
+
+
 def exists(path):
     """Whether there is a file or folder of that path."""
     if _is_local(path):

@@ -69,7 +69,7 @@ def main(_):
     note = context.held_out.note
     print(f"Step {run.step}, {context.held_out.name}{f' ({note})' * bool(note)}:")
     print(tables.of_record(record))
-    for line in (*context.remarks, *run.data.remarks(record), verdict.line(record)):
+    for line in (*context.remarks, *verdict.remarks(record), verdict.line(record)):
         print(line)
 
 

@@ -54,8 +54,8 @@ def run_all(run, hparams):
             f"Step {record['step']}, {held_out['num_examples']:,} {run.data.examples} "
             f"of {held_out['name']}{_bracketed(held_out['note'])}:"
         )
-        say(tables.of_record(record))
-        for line in run.data.remarks(record):
+        say(tables.of_weights(record))
+        for line in verdict.remarks(record):
             say(line)
         say(verdict.line(record))
 

@@ -2,7 +2,6 @@
 
 import abc
 import importlib
-from collections.abc import Iterable
 
 from deltavae_tf.evaluation import context as evaluation
 
@@ -85,11 +84,6 @@ class Data(abc.ABC):
     @abc.abstractmethod
     def export(self, model, path: str, details: dict, jit_compile: bool) -> dict:
         """Writes a SavedModel, reads it back, and returns its description."""
-
-    def remarks(self, record: dict) -> Iterable[str]:
-        """Lines that a reader of an evaluation needs beside the table."""
-        del record
-        return []
 
 
 def of(hparams, options) -> Data:

@@ -17,6 +17,7 @@ class Data(data.Data):
     """See `data.Data`."""
 
     examples = "images"
+    _draw = None
 
     def _load(self):
         training = self._split("train")
@@ -51,7 +52,9 @@ class Data(data.Data):
 
     def write_samples(self, model, folder, step, engine):
         """A grid of images, in a file and among TensorBoard's events."""
-        drawn = engine.on_one_replica(lambda: model.sample(_NUM_SAMPLES))()
+        if self._draw is None:
+            self._draw = engine.on_one_replica(lambda: model.sample(_NUM_SAMPLES))
+        drawn = self._draw()
         path = os.path.join(folder.samples, f"step-{step:08d}.png")
         picture = images.grid(drawn, 8, self.dataset.num_levels, zoom=3)
         images.write_png(path, picture)

@@ -14,7 +14,6 @@ from experiments.runs import data
 _VOCABULARY = "vocabulary.model"
 _NUM_SAMPLES = 8
 _SENTENCES = ("The cat sat on the mat .", "", "Naïve \u2581 日本語")
-TENSOR2TENSOR_TOKENS_PER_WORD = 1.108  # lm1b32k on heldout-00000, ends included.
 
 
 class Data(data.Data):
@@ -160,18 +159,6 @@ class Data(data.Data):
         tokens = tokens.to_tensor(shape=[None, model.max_length]).numpy()
         data.check_export(model, path, tokens, {"text": tf.constant(_SENTENCES)})
         return found
-
-    def remarks(self, record):
-        """How long a token is: nats per token mean little without it."""
-        from deltavae_tf.evaluation import record as records
-
-        found = records.numbers(record)
-        return [
-            f"{found['num_tokens']:,} tokens, {found['num_words']:,} words, "
-            f"{found['num_characters']:,} characters, each sentence's end counted: "
-            f"{found['tokens_per_word']:.3f} tokens per word "
-            f"(Tensor2Tensor's lm1b32k: {TENSOR2TENSOR_TOKENS_PER_WORD})."
-        ]
 
 
 def load_vocabulary(path):

@@ -31,7 +31,7 @@ from data.text import sentences, vocabulary
 from deltavae_tf import backend
 from deltavae_tf.models import text_decoder, text_vae
 from deltavae_tf.sampling import text
-from deltavae_tf.training import run_folder
+from deltavae_tf.training import checkpoints, run_folder
 from experiments import costs, text_build
 from experiments import hparams as registry
 
@@ -163,12 +163,11 @@ def main():
     fastest = max(x["tokens_per_second"] for x in found["training"].values())
     found["pipeline_over_training"] = found["batches_tokens_per_second"] / fastest
     found["versions"] = run_folder.versions()
-    found["cores"] = os.cpu_count()
+    found["hardware"] = run_folder.hardware()
     found["load_average"] = os.getloadavg()[0]  # Above 1: others computed too.
     print(json.dumps(found, indent=1))
     if options.output:
-        with open(options.output, "w") as file:
-            file.write(json.dumps(found, indent=1) + "\n")
+        checkpoints.write_json(options.output, found)
 
 
 if __name__ == "__main__":

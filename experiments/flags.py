@@ -1,31 +1,45 @@
-"""Tensor2Tensor's trainer flags, and how a binary starts and fails.
+"""Tensor2Tensor's trainer flags, and how a program starts and fails.
 
-A binary imports this module, may choose other defaults with `defaults(...)`, and ends
+A program imports this module, may choose other defaults with `defaults(...)`, and ends
 
     if __name__ == "__main__":
-        flags.run(main)
+        flags.run(main, flags.TRAINING)
+
+where the second argument names the shared flags that it reads, for its --help. Nothing
+here imports TensorFlow: a program does so in `main`, once its flags are known to be
+right.
 """
 
 import difflib
-import linecache
+import importlib
+import os
 import re
 import sys
-import traceback
+import textwrap
 
 from absl import app, flags, logging
 
-from experiments import hparams as registry
+from data.reading import errors as data_errors
+from deltavae_tf import errors
 
 FLAGS = flags.FLAGS
+_PATHS = []  # The flags that name a file or a folder.
+
+
+def define_path(name, default, meaning):
+    """A flag for a file or a folder; `~` is understood."""
+    _PATHS.append(name)
+    return flags.DEFINE_string(name, default, meaning)
+
 
 # Tensor2Tensor's names, and its defaults unless the text says otherwise.
 flags.DEFINE_string("problem", None, "The data set; by default the hparams set's own.")
 flags.DEFINE_string("model", "delta_vae", "Kept for Tensor2Tensor's command lines.")
 flags.DEFINE_string("hparams_set", None, "A set of numbers; see --registry_help.")
 flags.DEFINE_string("hparams", "", "Changes to the set, such as 'dropout=0.1,beta=2'.")
-flags.DEFINE_string("data_dir", None, "Where the data set is, or will be put.")
-flags.DEFINE_string("tmp_dir", "/tmp/t2t_datagen", "For downloads.")
-flags.DEFINE_string(
+define_path("data_dir", None, "Where the data set is, or will be put.")
+define_path("tmp_dir", "/tmp/t2t_datagen", "For downloads.")
+define_path(
     "output_dir",
     None,
     "The run's folder. Given again with the same hyper-parameters, the run goes on "
@@ -89,39 +103,119 @@ flags.DEFINE_integer("random_seed", 0, "Of weights, data order and noise.")
 flags.DEFINE_bool(
     "eval_use_test_set", False, "Evaluate on the test split, not on held-out training."
 )
-flags.DEFINE_string(
+define_path(
     "warm_start_from",
     None,
     "A checkpoint, or a run's folder, whose weights to start from at step 0.",
 )
 flags.DEFINE_bool("registry_help", False, "Print hparams sets and fields, and exit.")
 flags.DEFINE_bool("raw_weights", False, "Read a run's raw weights, not their average.")
-flags.DEFINE_string("decode_hparams", "", "Settings of decoding, as in --hparams.")
-flags.DEFINE_string("decode_from_file", None, "What to decode.")
-flags.DEFINE_string("decode_to_file", None, "Where to write what was decoded.")
+define_path("decode_from_file", None, "A text file, a sentence a line: what to decode.")
+define_path("decode_to_file", None, "Where to write what was decoded.")
+define_path(
+    "t2t_usr_dir",
+    None,
+    "Your own data sets, priors, posteriors, objectives, encoders, decoders, metrics, "
+    "sets and sweeps: a Python file, or a folder of them, imported first.",
+)
 
-_OURS = ("deltavae_tf", "data", "experiments")
+# Which of these flags a kind of program reads.
+DATA = ("data_dir", "tmp_dir", "generate_data", "t2t_usr_dir")
+CHOICE = ("problem", "hparams_set", "hparams", "registry_help", "t2t_usr_dir")
+TRAINED = ("output_dir", "raw_weights", "t2t_usr_dir")
+DEVICES = (
+    *("worker_gpu", "use_tpu", "cloud_tpu_name", "tpu_num_shards"),
+    *("iterations_per_loop", "xla_compile"),
+)
+TRAINING = (
+    *CHOICE,
+    *DATA,
+    *("output_dir", "train_steps", "eval_steps", "schedule", "local_eval_frequency"),
+    *("keep_checkpoint_max", "save_checkpoints_secs", "random_seed"),
+    *("eval_use_test_set", "warm_start_from"),
+    *DEVICES,
+)
 
 
 def defaults(**values):
-    """Other defaults for one binary: `defaults(hparams_set="digits")`."""
+    """Other defaults for one program: `defaults(hparams_set="digits")`."""
     for name, value in values.items():
         FLAGS.set_default(name, value)
 
 
 def hparams():
     """The hyper-parameters that the command line asks for."""
+    from experiments import sets
+
+    chosen = sets.hparams(_set_name(), FLAGS.hparams)
     changes = {
         "problem": FLAGS.problem,
         "train_steps": FLAGS.train_steps,
         "eval_steps": FLAGS.eval_steps,
         "eval_every": FLAGS.local_eval_frequency,
     }
-    if FLAGS.hparams_set is None:
-        raise ValueError("--hparams_set is needed; --registry_help lists the sets")
-    chosen = registry.hparams(FLAGS.hparams_set, FLAGS.hparams)
     given = {name: value for name, value in changes.items() if value is not None}
-    return type(chosen).from_dict({**chosen.to_dict(), **given})
+    return chosen.replace(**given)
+
+
+def _set_name():
+    """--hparams_set, or the smallest set that is named after --problem."""
+    from experiments import sets
+
+    if FLAGS.hparams_set is not None:
+        return FLAGS.hparams_set
+    for name in (FLAGS.problem, f"{FLAGS.problem}_small"):
+        if name in sets.set_names():
+            return name
+    raise errors.UserError(
+        "--hparams_set is needed, or a --problem that has a set of its own name; "
+        f"--registry_help lists them. Received: --problem={FLAGS.problem}"
+    )
+
+
+def options(**changes):
+    """The `runs.options.Options` of the command line, on its devices."""
+    from deltavae_tf.training import engines
+    from experiments.runs.options import Options
+
+    found = {
+        "output_dir": FLAGS.output_dir,
+        "seed": FLAGS.random_seed,
+        "data_dir": FLAGS.data_dir,
+        "tmp_dir": FLAGS.tmp_dir,
+        "download": FLAGS.generate_data,
+        "use_test_set": FLAGS.eval_use_test_set,
+        "iterations_per_loop": FLAGS.iterations_per_loop,
+        "save_seconds": FLAGS.save_checkpoints_secs,
+        "keep_max": FLAGS.keep_checkpoint_max,
+        "jit_compile": FLAGS.xla_compile,
+        "flags_text": as_text(),
+        "warm_start_from": FLAGS.warm_start_from,
+        **changes,
+    }
+    if not found["output_dir"]:
+        raise errors.UserError(
+            "--output_dir is needed: the folder that receives the run. Received: none"
+        )
+    if "engine" not in found:
+        found["engine"] = engines.make(
+            FLAGS.use_tpu, FLAGS.cloud_tpu_name, FLAGS.tpu_num_shards, FLAGS.worker_gpu
+        )
+    return Options(**found)
+
+
+def trained(path=None, **changes):
+    """The trained run in --output_dir (or in `path`), as the flags say."""
+    from experiments.runs import load
+
+    found = {
+        "use_average": not FLAGS.raw_weights,
+        "data_dir": FLAGS.data_dir,
+        "tmp_dir": FLAGS.tmp_dir,
+        "download": FLAGS.generate_data,
+        **changes,
+    }
+    return load.load(path or FLAGS.output_dir, **found)
 
 
 def as_text():
@@ -130,16 +224,29 @@ def as_text():
     return "".join(f"{flag.serialize()}\n" for flag in ours if flag.value is not None)
 
 
-def run(main, argv=None):
+def run(main, uses=(), argv=None):
     """Parses the flags and runs `main(argv)`; never returns.
 
-    An error whose text is ours ends in that one line and exit status 1. Any other is
-    a bug and keeps its stack trace, as does every one under --verbosity=1.
+    A `UserError`, a `DataError` or the system's own error ends in one line and exit
+    status 1. Any other is a bug and keeps its stack trace, as does every one under
+    --verbosity=1.
+
+    Args:
+      main: callable on the arguments that are no flags.
+      uses: names of the flags of this module that the program reads, for its --help.
+      argv: list of str, or None for the process's.
     """
-    app.run(lambda arguments: _guarded(main, arguments), argv, flags_parser=_parse)
+    app.run(
+        lambda arguments: _guarded(main, arguments),
+        argv,
+        flags_parser=lambda arguments: _parse(arguments, uses),
+    )
 
 
-def _parse(argv):
+def _parse(argv, uses):
+    if {"--help", "-help", "-h", "--helpshort", "-?"} & set(argv[1:]):
+        print(help_text(uses))
+        sys.exit(0)
     try:
         rest = FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
@@ -150,42 +257,107 @@ def _parse(argv):
         _fail(error)
     if len(rest) > 1:
         _fail(f"unexpected argument {rest[1]!r}: flags look like --name=value")
-    if FLAGS.registry_help:
-        print(registry.describe())
-        sys.exit(0)
+    for name in _PATHS:
+        if FLAGS[name].value is not None:
+            FLAGS[name].value = os.path.expanduser(FLAGS[name].value)
     return rest
+
+
+def help_text(uses):
+    """What --help prints: what the program is for, and the flags that it reads."""
+    main = sys.modules["__main__"]
+    lines = [(main.__doc__ or "").strip(), ""]
+    by_module = FLAGS.flags_by_module_dict()
+    own = [
+        flag
+        for module, found in by_module.items()
+        if module == sys.argv[0]
+        or (module.startswith("experiments.") and module != __name__)
+        for flag in found
+    ]
+    shared = {flag.name: flag for flag in by_module[__name__]}
+    if own:
+        lines += ["Flags of this program:", *map(_described, own), ""]
+    if uses:
+        lines.append("Flags that it shares with others:")
+        lines += [_described(shared[name]) for name in dict.fromkeys(uses)]
+        lines.append("")
+    lines.append("--helpfull lists every flag, those of libraries too.")
+    return "\n".join(lines)
+
+
+def _described(flag):
+    default = "" if flag.default in (None, "", []) else f" [{flag.default_as_str}]"
+    choices = getattr(flag.parser, "enum_values", None)
+    what = " ".join(flag.help.split()) + (
+        f" One of {', '.join(choices)}." if choices else ""
+    )
+    indent = " " * 6
+    text = textwrap.fill(what, 80, initial_indent=indent, subsequent_indent=indent)
+    return f"  --{flag.name}{default}\n{text}"
+
+
+def import_user_code(path):
+    """Imports a Python file, or those of a folder, which register what they define.
+
+    A folder with an `__init__.py` is imported as a package, as Tensor2Tensor does; of
+    another one each file is imported.
+    """
+    path = os.path.abspath(path)
+    package = os.path.join(path, "__init__.py")
+    if os.path.isfile(package):
+        files = [package]
+    elif os.path.isdir(path):
+        names = sorted(n for n in os.listdir(path) if n.endswith(".py"))
+        files = [os.path.join(path, name) for name in names]
+    else:
+        files = [path] if os.path.isfile(path) and path.endswith(".py") else []
+    if not files:
+        raise errors.UserError(
+            "--t2t_usr_dir must be a Python file or a folder of Python files. "
+            f"Received: {path}"
+        )
+    for file in files:
+        folder = os.path.dirname(file)
+        stem = os.path.basename(file).removesuffix(".py")
+        name = os.path.basename(folder) if stem == "__init__" else stem
+        # Packages import their own modules by name, and so may single files.
+        parent = os.path.dirname(folder) if stem == "__init__" else folder
+        if parent not in sys.path:
+            sys.path.append(parent)
+        if name not in sys.modules:
+            importlib.import_module(name)
 
 
 def _guarded(main, arguments):
     try:
+        if FLAGS.t2t_usr_dir:
+            import_user_code(FLAGS.t2t_usr_dir)
+        if FLAGS.registry_help:
+            from experiments import sets
+
+            print(sets.describe())
+            sys.exit(0)
         return main(arguments)
     except KeyboardInterrupt:
         _fail("interrupted; --output_dir keeps what was saved", status=130)
     except Exception as error:
         told = _from_pipeline(error)
-        ours = told or _is_ours(error)
-        if not ours or logging.get_verbosity() >= logging.DEBUG:
+        users = isinstance(error, errors.UserError | data_errors.DataError | OSError)
+        if not (told or users) or logging.get_verbosity() >= logging.DEBUG:
             raise
         _fail(told or error)
 
 
 def _from_pipeline(error):
-    """The line of a `DataError` that a tf.data function raised, which TensorFlow
-    wraps into one of its own; "" for any other error."""
+    """The line of an error of the user's that a tf.data function raised, which
+    TensorFlow wraps into one of its own; "" for any other error."""
     found = re.search(
-        r"^data\.reading\.errors\.DataError: (.*)$", str(error), re.MULTILINE
+        r"^(?:data\.reading\.errors\.DataError|deltavae_tf\.errors\.UserError): (.*)$",
+        str(error),
+        re.MULTILINE,
     )
     return found[1] if found else ""
-
-
-def _is_ours(error):
-    """Whether the text was written for the user: by the system, or by our `raise`."""
-    if isinstance(error, OSError):
-        return True
-    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
-    package = frame.f_globals.get("__name__", "").split(".")[0]
-    source = linecache.getline(frame.f_code.co_filename, line)
-    return package in (*_OURS, "__main__") and source.strip().startswith("raise ")
 
 
 def _fail(error, status=1):

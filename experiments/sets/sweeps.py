@@ -1,17 +1,19 @@
 """Lists of settings that are trained side by side, named after what they show.
 
-    sweep("figure4").runs(seeds=[0])
+    sweeps.find("figure4").runs(seeds=[0])
 
 A setting is an hparams set and changes to it. Those of the paper carry its table or
 figure; ranges that we chose say "Ours".
 """
 
 import dataclasses
-import difflib
+from collections.abc import Iterable
 
-from experiments import hparams as registry
+from deltavae_tf import errors
+from experiments import sets
+from experiments.sets import names, registry
 
-_SWEEPS = {}
+_SWEEPS: dict[str, "Sweep"] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +24,9 @@ class Setting:
     hparams_set: str
     overrides: str = ""
 
-    def hparams(self, changes=""):
+    def hparams(self, changes: str = "") -> registry.Hparams:
         """The hyper-parameters, with `changes` such as "train_steps=10" on top."""
-        chosen = registry.hparams(self.hparams_set, self.overrides)
-        return dataclasses.replace(chosen, **registry.parse(type(chosen), changes))
+        return sets.hparams(self.hparams_set, self.overrides).changed(changes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Sweep:
 
     name: str
     meaning: str
-    settings: tuple
+    settings: tuple[Setting, ...]
 
-    def runs(self, seeds):
+    def runs(self, seeds: Iterable[int]) -> list[tuple[str, Setting, int]]:
         """[(name of the run, `Setting`, seed)], all settings of a seed together."""
         return [
             (f"{setting.name}-seed{seed}", setting, seed)
@@ -45,18 +46,17 @@ class Sweep:
         ]
 
 
-def sweep(name):
-    """The sweep of a name; a ValueError that lists the near ones if there is none."""
+def find(name: str) -> Sweep:
+    """The sweep of a name; a UserError that lists the near ones if there is none."""
     if name not in _SWEEPS:
-        near = difflib.get_close_matches(str(name), _SWEEPS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(
-            f"Unknown sweep {name!r}{hint} Known: {', '.join(sorted(_SWEEPS))}"
+        raise errors.UserError(
+            f"Unknown sweep {name!r}{names.near(name, _SWEEPS)} "
+            f"Known: {', '.join(sorted(_SWEEPS))}. Received: {name!r}"
         )
     return _SWEEPS[name]
 
 
-def describe():
+def describe() -> str:
     """What --list prints: every sweep and its settings."""
     lines = []
     for found in _SWEEPS.values():
@@ -66,15 +66,23 @@ def describe():
     return "\n".join(lines)
 
 
-def _register(name, meaning, *settings):
-    names = [setting.name for setting in settings]
-    if len(set(names)) != len(names):
-        raise ValueError(f"Sweep {name!r} names a setting twice: {names}")
+def register(name: str, meaning: str, *settings: Setting) -> None:
+    """Makes a sweep known under its name."""
+    if name in _SWEEPS:
+        raise errors.UserError(
+            f"There is a sweep {name!r} already: choose another name. "
+            f"Received: {name!r}"
+        )
+    known = [setting.name for setting in settings]
+    if len(set(known)) != len(known):
+        raise errors.UserError(
+            f"Sweep {name!r} names a setting twice. Received: {known}"
+        )
     _SWEEPS[name] = Sweep(name, meaning, settings)
 
 
-def _points(base, field, values, prefix, **fixed):
-    """A setting for each value of one field."""
+def points(base: str, field: str, values: Iterable, prefix: str, **fixed) -> list:
+    """A `Setting` for each value of one field."""
     return [
         Setting(
             f"{prefix}_{value:g}",
@@ -89,26 +97,26 @@ def _points(base, field, values, prefix, **fixed):
 # between 25-100 bits per image". (An N(0, I) prior wants no more than that; what an
 # AR(1) prior costs beyond it the auxiliary prior takes back.)
 _ABLATION = "cifar10_ablation"
-_register(
+register(
     "figure4",
     "Figures 4 and 6: rate and distortion of delta-VAEs and of what they beat",
-    *_points(
+    *points(
         _ABLATION, "alpha_max", (0.68, 0.8, 0.88, 0.95, 0.97, 0.99), "delta_vae_alpha"
     ),
-    *_points(
+    *points(
         _ABLATION, "beta", (0.1, 0.2, 0.4, 0.6, 0.8, 0.9), "beta", method="beta_vae"
     ),
-    *_points(
+    *points(
         _ABLATION, "free_bits", (25, 50, 75, 100), "free_bits", method="free_bits"
     ),
-    *_points(
+    *points(
         _ABLATION,
         "free_bits",
         (25, 50, 75, 100),
         "free_bits_per_channel",
         method="free_bits_per_channel",
     ),
-    *_points(
+    *points(
         _ABLATION,
         "anneal_steps",
         (10_000, 50_000, 100_000, 200_000),
@@ -117,7 +125,7 @@ _register(
     ),
     Setting("autoregressive", _ABLATION, "method=autoregressive"),
 )
-_register(
+register(
     "collapse",
     "Section 4.3: both encoders without a committed rate, and with one",
     *[
@@ -126,13 +134,13 @@ _register(
         for encoder in ("anti_causal", "non_causal")
     ],
 )
-_register(
+register(
     "table3",
     "Table 3: independent and temporal delta-VAE at .08 bits/dim",
     Setting("independent", "table3_independent"),
     Setting("temporal", "table3_temporal"),
 )
-_register(
+register(
     "table6",
     "Table 6: anti-causal and non-causal encoders at four sizes",
     *[
@@ -144,7 +152,7 @@ _register(
 
 # Ours, for two CPU cores: committed rates in bits per image instead of alphas.
 _DIGITS = "digits_sweep"
-_register(
+register(
     "digits",
     "sections 2 and 4.3 and appendix D on digits: what collapses, what does not. Ours",
     Setting("vae", _DIGITS, "method=vae"),
@@ -159,7 +167,7 @@ _register(
     Setting("beta_0.1", _DIGITS, "method=beta_vae,beta=0.1"),
     Setting("free_bits_15", _DIGITS, "method=free_bits,free_bits=15"),
 )
-_register(
+register(
     "digits_more",
     "further points of the same, of one seed. Ours",
     Setting("delta_vae_10", _DIGITS, "target_rate_bits=10"),
@@ -170,10 +178,10 @@ _register(
         "method=free_bits_per_channel,free_bits=15",
     ),
     Setting("annealing_200", _DIGITS, "method=kl_annealing,anneal_steps=200"),
-    *_points(_DIGITS, "geco_distortion_bpd", (1.8, 1.7), "geco", method="geco"),
+    *points(_DIGITS, "geco_distortion_bpd", (1.8, 1.7), "geco", method="geco"),
     Setting("autoregressive", _DIGITS, "method=autoregressive"),
 )
-_register(
+register(
     "digits_tiny",
     "for tests: seconds, no use otherwise. Ours",
     Setting("delta_vae", "digits_tiny"),
@@ -181,7 +189,7 @@ _register(
 )
 _SMALL = "cifar10_small"
 _SHORT = "train_steps=400,decay_steps=400,warmup_steps=50,ema_decay=0.98,eval_every=400"
-_register(
+register(
     "cifar10_small",
     "the methods on real CIFAR-10, 4 minutes each on one core of a laptop. Ours",
     Setting("delta_vae", _SMALL, _SHORT),  # Commits the set's 79.4 bits.
@@ -194,7 +202,7 @@ _register(
     Setting("delta_vae_non_causal", _SMALL, f"{_SHORT},encoder=non_causal"),
     Setting("vae_non_causal", _SMALL, f"{_SHORT},method=vae,encoder=non_causal"),
 )
-_register(
+register(
     "cifar10_collapse",
     "both encoders with and without a committed rate, 2,000 steps. Ours",
     Setting("vae", _SMALL, "method=vae"),

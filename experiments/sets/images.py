@@ -1,76 +1,33 @@
-"""Image experiments: their hyper-parameters, and the sets of the paper's tables.
+"""Sets of hyper-parameters for images: the paper's tables, and small ones.
 
 Numbers of the paper carry its table or section; numbers we chose say "Ours".
 """
 
-import dataclasses
-
-from experiments import registry, training_fields
+from experiments.sets import registry
 
 TABLE3_BITS = 0.08 * 32 * 32 * 3  # App. D: .08 bits/dim, in bits per image.
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageHparams(training_fields.TrainingHparams):
-    """A delta-VAE of images; the defaults are those of Table 4's ablation row."""
-
-    problem: str = registry.architecture(
-        "cifar10", "the data set", choices=("digits", "cifar10", "imagenet32")
+# Defaults of all else are those of Table 4's ablation row.
+registry.add_kind(
+    registry.Kind(
+        "images",
+        fields={},
+        defaults={
+            "prior": "ar1",
+            "posterior": "mean_field",
+            "objective": "elbo",
+            "encoder": "anti_causal",
+            "decoder": "pixel_snail",
+        },
     )
-    encoder: str = registry.architecture(
-        "anti_causal",
-        "what a row's latent sees: its row and later ones, or all",
-        choices=("anti_causal", "non_causal"),
-    )
-    encoder_layers: int = registry.architecture(8, "l_e, gated convolutions", low=1)
-    decoder_layers: int = registry.architecture(8, "l_d, gated convolutions", low=1)
-    encoder_width: int = registry.architecture(128, "h_e, channels", low=1)
-    decoder_width: int = registry.architecture(128, "h_d, channels", low=1)
-    encoder_filter: int = registry.architecture(1024, "r_e, feed-forward width", low=1)
-    decoder_filter: int = registry.architecture(1024, "r_d, feed-forward width", low=1)
-    encoder_attention: int = registry.architecture(2, "a_e, attention layers", low=0)
-    decoder_attention: int = registry.architecture(
-        2, "a_d, self-attention layers; 0 keeps cross-attention", low=0
-    )
-    num_heads: int = registry.architecture(2, "attention heads", low=1)
-    kernel_size: int = registry.architecture(3, "of the convolutions, odd", low=1)
-    num_mixtures: int = registry.architecture(
-        32, "K, logistics of the output mixture", low=1
-    )
-    normalization: str = registry.architecture(
-        "layer", "of layers or of weights", choices=("layer", "weight")
-    )
-    rematerialize: bool = registry.free(
-        False,
-        "compute layers again in the backward pass instead of keeping them: a third "
-        "more work, a fraction of the memory",
-    )
-
-    def __post_init__(self):
-        super().__post_init__()
-        for part in ("encoder", "decoder"):
-            width = getattr(self, f"{part}_width")
-            if width % self.num_heads:
-                raise ValueError(
-                    f"'{part}_width' must be a multiple of 'num_heads'. "
-                    f"Received: {width} and {self.num_heads}"
-                )
-            layers = getattr(self, f"{part}_layers")
-            attention = getattr(self, f"{part}_attention")
-            if attention > layers + 1:
-                raise ValueError(
-                    f"'{part}_attention' is at most '{part}_layers' + 1: one before "
-                    f"each layer and one after. Received: {attention} and {layers}"
-                )
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"'kernel_size' must be odd. Received: {self.kernel_size}")
+)
 
 
 @registry.register("imagenet32_best")
 def imagenet32_best():
     """Table 4, row 1: ImageNet 32x32, 3.77 bits/dim with the auxiliary prior."""
-    return ImageHparams(
-        problem="imagenet32",
+    return registry.make(
+        "imagenet32",
         encoder_layers=6, decoder_layers=20,  # l_e/l_d
         encoder_width=128, decoder_width=512,  # h_e/h_d
         encoder_filter=1024, decoder_filter=2048,  # r_e/r_d
@@ -88,7 +45,8 @@ def imagenet32_best():
 @registry.register("cifar10_best")
 def cifar10_best():
     """Table 4, row 2: CIFAR-10, 2.83 bits/dim with the auxiliary prior."""
-    return ImageHparams(
+    return registry.make(
+        "cifar10",
         encoder_layers=20, decoder_layers=30,  # l_e/l_d
         encoder_width=128, decoder_width=256,  # h_e/h_d
         encoder_filter=1024, decoder_filter=1024,  # r_e/r_d
@@ -106,7 +64,8 @@ def cifar10_best():
 @registry.register("cifar10_ablation")
 def cifar10_ablation():
     """Table 4, row 3: the models of Table 3 and Figures 4 and 6."""
-    return ImageHparams(
+    return registry.make(
+        "cifar10",
         encoder_layers=8, decoder_layers=8,  # l_e/l_d
         encoder_width=128, decoder_width=128,  # h_e/h_d
         encoder_filter=1024, decoder_filter=1024,  # r_e/r_d
@@ -219,7 +178,8 @@ def imagenet32_tiny():
 @registry.register("cifar10_small")
 def cifar10_small():
     """CIFAR-10 on a laptop's CPU: .34 M parameters, 2,000 steps in 16 minutes. Ours."""
-    return ImageHparams(
+    return registry.make(
+        "cifar10",
         encoder_layers=2, decoder_layers=4, encoder_width=32, decoder_width=48,
         encoder_filter=64, decoder_filter=96,
         encoder_attention=0, decoder_attention=0, num_heads=4, num_mixtures=5,
@@ -246,8 +206,8 @@ def cifar10_tiny():
 @registry.register("digits")
 def digits():
     """The embedded 8x8 digits, about a minute on a laptop: the demo. Ours."""
-    return ImageHparams(
-        problem="digits",
+    return registry.make(
+        "digits",
         encoder_layers=2, decoder_layers=4, encoder_width=32, decoder_width=32,
         encoder_filter=64, decoder_filter=64,
         encoder_attention=0, decoder_attention=2, num_heads=4, num_mixtures=5,

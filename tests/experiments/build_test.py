@@ -10,6 +10,7 @@ from data.reading import errors as data_errors
 from deltavae_tf import units
 from experiments import build, sets
 from experiments.build import images as image_models
+from experiments.figures import points
 
 
 def count_stack(layers, width, filter_size, blocks, causal, cross=0, self_=True):
@@ -108,7 +109,7 @@ def test_the_seed_decides_the_weights():
     ],
 )
 def test_labels(overrides, label):
-    assert build.label(sets.hparams("digits", overrides)) == label
+    assert points.label(sets.hparams("digits", overrides).to_dict()) == label
 
 
 def test_a_beta_vae_on_an_ar1_prior():

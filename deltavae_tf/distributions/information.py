@@ -98,7 +98,14 @@ def information_at_rate(
         )
     if rate <= delta:
         return 0.0
-    point = prior.find(lambda p: (p.rate - rate, p.price * p.slope))
+
+    def gap(point):
+        # In logarithms: the excess is nearly a power of the price.
+        excess = max(point.rate - delta, 1e-300)
+        slope = point.price * point.slope / excess
+        return math.log(excess / (rate - delta)), slope
+
+    point = prior.find(gap)
     return min((rate - point.dual) / point.price, rate)
 
 
@@ -281,30 +288,31 @@ class _Prior:
     def find(self, gap):
         """The point where a gap is 0; the last one before price 1 if none is.
 
+        Newton's method in the log odds of the price, kept between bounds.
+
         Args:
           gap: function of a _Point: a number that increases with the price, and its
             derivative.
 
         Returns:
-          _Point. Its price is right to 1e-7, so that F, least over all prices, is
-          right to the square of that.
+          _Point, so near that F, least over all prices, is right to 1e-9.
         """
-        low, high = math.log(self.lowest_price), math.log(_HIGHEST_PRICE)
-        end = high
-        now = min((low + high) / 2, end)
+        low, high = (_log_odds(p) for p in (self.lowest_price, _HIGHEST_PRICE))
+        end = max(low, high)
+        now = min(0.5 * low, end)  # Between the lowest price and 1/2.
         while True:
-            point = self.at(math.exp(now))
+            point = self.at(1 / (1 + math.exp(-now)))
             value, slope = gap(point)
             if now >= end and value <= 0:
                 return point
             low, high = (now, high) if value < 0 else (low, now)
-            slope *= point.price  # d / d ln(price).
-            then = now - value / slope if slope > 0 else math.nan
-            if then >= end and high == end:
-                then = end
-            elif not low < then < high:
-                then = (low + high) / 2
-            if abs(then - now) < 1e-7:
+            slope *= point.price * (1 - point.price)
+            then = now - value / slope if slope > 0 else math.inf
+            if not low < then < high:
+                # 4 in log odds at once at most: the last price costs the most.
+                then = min(now + 4, end) if high == end else (low + high) / 2
+            moved = abs(then - now) * (1 - point.price)  # In the price's logarithm.
+            if point.slope * point.price * moved**2 < 1e-9 and slope > 0:
                 return point
             now = then
 
@@ -315,7 +323,7 @@ class _Channel:
     def __init__(self, alpha, n, start):
         """`start`, float `[(n + 1) // 2]`, is written to: l at the last price."""
         self.committed_rate = ar1.committed_rate([alpha], n)
-        self._n, self._l = n, start
+        self._n, self._l, self._last = n, start, None
         variance = np.full(n, 1 / (1 + alpha**2))  # Eq. 1's, over 1 - alpha^2.
         variance[[0, -1]] = 1
         off = -alpha * np.sqrt(variance[1:] * variance[:-1])
@@ -340,6 +348,11 @@ class _Channel:
             return _Point(price, self.committed_rate, 0.0, 0.0)
         l = self._l
         value, gradient, spectrum = self._value(l, price)
+        if self._last is not None:  # Go on along the frontier, if that is better.
+            ahead = l + self._last[1] * (price - self._last[0])
+            found = self._value(ahead, price)
+            if found[0] < value:
+                l, (value, gradient, spectrum) = ahead, found
         for _ in range(100):
             hessian = self._hessian(spectrum, price)
             factor = linalg.cho_factor(hessian)
@@ -353,7 +366,7 @@ class _Channel:
                 size /= 2
             l = l + size * step
             value, gradient, spectrum = new
-            if decrease <= 1e-13 * self._n:
+            if decrease <= 1e-10 * price:
                 break
         self._l[:] = l
         below = [v < price for v, _ in spectrum]
@@ -361,12 +374,14 @@ class _Channel:
             0.5 * np.sum(np.log(price / v[b]))
             for (v, _), b in zip(spectrum, below, strict=True)
         )
-        # d gradient / d price, and with it how l moves along the frontier.
+        # d gradient / d price.
         moved = np.zeros_like(l)
         for (_, u), b in zip(spectrum, below, strict=True):
             moved[: len(u)] += np.sum(u[:, b] ** 2, axis=1)
         slope = sum(np.sum(b) for b in below) / price
-        slope = 0.5 * (slope + moved @ linalg.cho_solve(factor, moved))
+        tangent = -linalg.cho_solve(factor, moved)  # d l / d price.
+        self._last = price, tangent
+        slope = 0.5 * (slope - moved @ tangent)
         return _Point(price, self.committed_rate + 0.5 * value, information, slope)
 
     def _spectrum(self, l):
@@ -411,6 +426,10 @@ class _Channel:
             pairs = pairs.reshape(m, b * (m - b))
             hessian[:m, :m] += pairs @ pairs.T
         return hessian
+
+
+def _log_odds(price):
+    return math.log(price / (1 - price)) if price < 1 else math.inf
 
 
 def _number(name, value):

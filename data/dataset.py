@@ -218,8 +218,8 @@ def names(kind: str | None = None) -> tuple[str, ...]:
     """
     if kind not in (None, "images", "text"):
         raise errors.DataError(f"`kind` must be 'images' or 'text'. Received: {kind!r}")
-    modules = pkgutil.iter_modules(data.__path__)
-    found = {m.name for m in modules if not m.ispkg and m.name != "dataset"}
+    files = (m.name for m in pkgutil.iter_modules(data.__path__) if not m.ispkg)
+    found = {n for n in files if n != "dataset" and not n.startswith("_")}
     found = sorted(found | _ADDED.keys())
     return tuple(n for n in found if kind is None or find(n).kind == kind)
 

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 
 import data
-from data import cifar10
+from data import cifar10, fashion_mnist
 from data.reading import archives, pickles
 from deltavae_tf.training import checkpoints, run_folder
 from experiments import flags, hparams, runs
 from tests import hostile
-from tests.data import fakes
+from tests.data import fakes, fashion_mnist_test
 
 CASES = hostile.CASES
 no_harm = hostile.no_harm
@@ -50,6 +50,29 @@ def test_record_files(tmp_path):
         count += hostile.refused(data.DataError, cifar10.load, "test", str(folder))
         assert hostile.listing(folder) == before
     assert CASES / 3 < count < CASES
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_idx_files(tmp_path, monkeypatch, packed):
+    """What was damaged is refused, or what is read is what was there."""
+    fashion_mnist_test.pretend(monkeypatch)
+    rng = random.Random(8)
+    fashion_mnist_test.put(tmp_path, fashion_mnist_test.miniature(), packed)
+    expected = fashion_mnist.load("train", str(tmp_path))
+    good = {p: p.read_bytes() for p in sorted(tmp_path.glob("train*"))}
+    count = 0
+    for case in range(4 * CASES):
+        path = sorted(good)[case % 2]
+        path.write_bytes(hostile.damaged(good[path], rng))
+
+        def load():
+            found = fashion_mnist.load("train", str(tmp_path))
+            np.testing.assert_array_equal(found.image, expected.image)
+            np.testing.assert_array_equal(found.label, expected.label)
+
+        count += hostile.refused(data.DataError, load)
+        path.write_bytes(good[path])
+    assert count > 3 * CASES
 
 
 @pytest.mark.parametrize("where", ["value", "key", "inside"])

@@ -98,7 +98,7 @@ def split(content, name):
 def log_trimmed(count, name):
     """Says once for a file or corpus how many lines `clean` changed, if any."""
     if count:
-        logging.info("%s: %s %s trimmed.", name, f"{count:,}", TRIMMED)
+        logging.warning("%s: %s %s trimmed.", name, f"{count:,}", TRIMMED)
 
 
 def _split(content, name):

@@ -8,7 +8,9 @@ import numpy as np
 from keras import ops
 from scipy import optimize
 
+from deltavae_tf import errors
 from deltavae_tf.backend import linalg, tfd
+from deltavae_tf.distributions import checks
 
 
 def committed_rate(alpha, num_timesteps):
@@ -43,17 +45,17 @@ def solve_alpha(rate, num_timesteps, num_channels, alpha_min=None):
       float64 numpy `[d]`, not decreasing.
 
     Raises:
-      ValueError: no alpha below 1 gives this rate; the message names the interval.
+      UserError: no alpha below 1 gives this rate; the message names the interval.
     """
     num_timesteps = _check_num_timesteps(num_timesteps)
     if not isinstance(num_channels, numbers.Integral) or num_channels < 1:
-        raise ValueError(
+        raise errors.UserError(
             f"`num_channels` must be a positive integer. Received: {num_channels}"
         )
     if alpha_min is not None:
         _check_alpha([alpha_min])
         if num_channels < 2:
-            raise ValueError(
+            raise errors.UserError(
                 "With `alpha_min`, `num_channels` must be at least 2: one channel has "
                 f"alpha_min and nothing to solve for. Received: {num_channels}"
             )
@@ -69,7 +71,7 @@ def solve_alpha(rate, num_timesteps, num_channels, alpha_min=None):
     high = -math.log(np.finfo(np.float64).epsneg)  # The last alpha below 1.
     rates = [committed_rate(alpha(t), num_timesteps) for t in (low, high)]
     if not rates[0] <= rate <= rates[1]:
-        raise ValueError(
+        raise errors.UserError(
             f"`rate` must be in [{rates[0]:.6g}, {rates[1]:.6g}] nats for "
             f"{num_timesteps} steps, {num_channels} channels and alpha_min={alpha_min}."
             f" Received: {rate}"
@@ -257,12 +259,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         )
 
     def _check_event(self, name, x):
-        expected = (self._n, len(self._alpha))
-        if tuple(x.shape[-2:]) != expected:
-            raise ValueError(
-                f"`{name}` must be [..., {self._n}, {len(self._alpha)}]. "
-                f"Received: {tuple(x.shape)}"
-            )
+        checks.check_event(name, x, (self._n, len(self._alpha)))
 
 
 @tfd.RegisterKL(tfd.Independent, AR1)
@@ -292,7 +289,7 @@ def _log_innovation(alpha):
 def _check_alpha(alpha):
     alpha = np.array(alpha, np.float64)
     if alpha.ndim != 1 or not alpha.size or not np.all((0 <= alpha) & (alpha < 1)):
-        raise ValueError(
+        raise errors.UserError(
             "`alpha` must be one list of numbers in [0, 1), a channel each. "
             f"Received: {alpha.tolist()}"
         )
@@ -301,7 +298,7 @@ def _check_alpha(alpha):
 
 def _check_num_timesteps(num_timesteps):
     if not isinstance(num_timesteps, numbers.Integral) or num_timesteps < 2:
-        raise ValueError(
+        raise errors.UserError(
             "`num_timesteps` must be an integer of at least 2: with 1 the committed "
             f"rate is 0. Received: {num_timesteps}"
         )

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 from scipy import optimize
 
+from deltavae_tf import errors
 from deltavae_tf.backend import tfd, tfp
 
 # Where s_l is smaller (rates above 34 nats), `scale` keeps to the part of the interval
@@ -27,7 +28,7 @@ def scale_interval(rate):
       (s_l, s_u), floats with s_l < 1 < s_u; s_l is 0 where the root has no float64.
     """
     if not isinstance(rate, numbers.Real) or not 0 < rate < math.inf:
-        raise ValueError(
+        raise errors.UserError(
             f"`rate` must be a positive, finite number of nats. Received: {rate}"
         )
 

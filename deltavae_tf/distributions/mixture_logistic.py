@@ -5,7 +5,8 @@ import numbers
 import numpy as np
 from keras import ops
 
-from deltavae_tf import backend
+from deltavae_tf import backend, errors
+from deltavae_tf.distributions import checks
 
 MIN_LOG_SCALE = -7.0  # PixelCNN++.
 MAX_LOG_SCALE = 20.0  # Ours: all mass is in the two edge bins long before.
@@ -32,7 +33,9 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
     scale at which every inner bin has less mass than 1e-9). Outside, the gradient to
     `log_scale` is zero. All densities are float32 and in nats, whatever the dtype of
     the parameters. The value may have any integer or float dtype that holds integers
-    in [0, L - 1]; other values have no meaning, and only `validate_args` looks.
+    in [0, L - 1]; of any other value the log-probability is -inf, and with
+    `validate_args` it is an error. A value whose last three dimensions are not the
+    event's is refused.
 
     Shapes:
       batch: the leading dimensions `[...]`; event: `[H, W, C]`.
@@ -63,7 +66,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
     ):
         parameters = dict(locals())
         if not isinstance(num_levels, numbers.Integral) or num_levels < 2:
-            raise ValueError(
+            raise errors.UserError(
                 f"`num_levels` must be an integer of at least 2. Received: {num_levels}"
             )
         self.num_levels = int(num_levels)
@@ -97,7 +100,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         per_component = cls.num_parameters(1, num_channels)
         num_components, rest = divmod(size, per_component)
         if rest or not num_components:
-            raise ValueError(
+            raise errors.UserError(
                 "The last axis of `parameters` must be a positive multiple of "
                 f"{per_component} for {num_channels} channels. Received: "
                 f"{size} in shape {tuple(parameters.shape)}"
@@ -115,7 +118,9 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
     def num_parameters(num_components, num_channels):
         """How many numbers a pixel needs: K (1 + 2 C + 3 [C == 3])."""
         if num_channels not in (1, 3):
-            raise ValueError(f"`num_channels` must be 1 or 3. Received: {num_channels}")
+            raise errors.UserError(
+                f"`num_channels` must be 1 or 3. Received: {num_channels}"
+            )
         return num_components * (1 + 2 * num_channels + 3 * (num_channels == 3))
 
     @classmethod
@@ -135,18 +140,18 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         if self.coefficients is not None:
             received += f", coefficients {tuple(self.coefficients.shape)}"
         if len(loc) < 4 or loc != log_scale or (*loc[:-2], loc[-1]) != logits:
-            raise ValueError(
+            raise errors.UserError(
                 "`logits` must be [..., H, W, K], `loc` and `log_scale` "
                 f"[..., H, W, C, K]. Received: {received}"
             )
         if loc[-2] not in (1, 3):
-            raise ValueError(
+            raise errors.UserError(
                 f"Images must have 1 or 3 channels. Received: {loc[-2]} in {received}"
             )
         expected = (*loc[:-2], 3, loc[-1]) if loc[-2] == 3 else None
         found = self.coefficients
         if (None if found is None else tuple(found.shape)) != expected:
-            raise ValueError(
+            raise errors.UserError(
                 "`coefficients` must be [..., H, W, 3, K] for 3 channels and None for "
                 f"1. Received: {received}"
             )
@@ -187,18 +192,23 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         Returns:
           float32 `[..., H, W]`, nats.
         """
+        checks.check_event("value", value, tuple(self.loc.shape[-4:-1]))
+        value = _float32(value)
+        highest = self.num_levels - 1
+        good = checks.is_integer_in(value, 0, highest)
         if self.validate_args:
-            self._check_value(value)
+            message = f"Values must be integers in [0, {highest}]."
+            checks.require(good, value, message)
         # In units of half a bin everything is exact: neighboring bins meet in the same
         # float, and the masses sum to 1 to float32 precision.
-        value = _float32(value)
         log_scale = ops.clip(self.log_scale, MIN_LOG_SCALE, MAX_LOG_SCALE)
         width = ops.exp(-log_scale) / self._half_range  # 2 h / s
         centered = ops.expand_dims(value - self._half_range, -1)
         z = (centered - self._means(centered)) * width
         log_mass = self._log_mass(z, width, ops.expand_dims(value, -1))
         log_weight = ops.log_softmax(self.logits, axis=-1)
-        return ops.logsumexp(log_weight + ops.sum(log_mass, axis=-2), axis=-1)
+        nats = ops.logsumexp(log_weight + ops.sum(log_mass, axis=-2), axis=-1)
+        return ops.where(ops.all(good, axis=-1), nats, -np.inf)
 
     def _log_mass(self, z, width, value):
         """log(sigmoid(z + width / 2) - sigmoid(z - width / 2)) with open edges.
@@ -227,18 +237,6 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
             weight[..., 1, :] * red + weight[..., 2, :] * green,
         ]
         return loc + ops.stack(shift, axis=-2)
-
-    def _check_value(self, value):
-        try:
-            value = np.asarray(value)
-        except (NotImplementedError, TypeError):  # Traced by TensorFlow, by JAX.
-            return
-        wrong = (value != np.round(value)) | (value < 0) | (value >= self.num_levels)
-        if np.any(wrong):
-            raise ValueError(
-                f"Values must be integers in [0, {self.num_levels - 1}]. "
-                f"Received: {value[wrong][:5]}"
-            )
 
     def _sample_n(self, n, seed=None):
         seeds = backend.tfp.random.split_seed(seed, n=2, salt="mixture_logistic")
@@ -269,7 +267,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
           int32 `[..., H, W, C]` in [0, num_levels - 1].
         """
         if isinstance(temperature, numbers.Real) and not temperature > 0:
-            raise ValueError(
+            raise errors.UserError(
                 f"`temperature` must be greater than 0. Received: {temperature}"
             )
         chosen = self._choose_component(_float32(component_uniform), temperature)

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from deltavae_tf import segments as places
-from deltavae_tf.distributions import ar1
+from deltavae_tf.distributions import ar1, checks
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
@@ -75,6 +75,9 @@ class SegmentedAR1:
           float32 `[B, L]`, nats; those of a segment sum to its KL.
         """
         loc, scale = ops.cast(loc, "float32"), ops.cast(scale, "float32")
+        event = (*segments.shape, len(self._alpha))
+        checks.check_event("loc", loc, event)
+        checks.check_event("scale", scale, event)
         # As in `AR1.kl_from_normal`: the terms of one s_i together are at least a
         # constant, and the constants add up to delta. s_i stands in its own step's
         # term, with 1 / (1 - a^2) unless the step is first, and in the next one's,
@@ -91,6 +94,7 @@ class SegmentedAR1:
 
     def sample_from_noise(self, eps, temperature=1.0):
         """One chain as long as the noise: float32 `[B, L, d]` for `[B, L, d]`."""
+        checks.check_event("eps", eps, (None, len(self._alpha)))
         return self.chain(eps.shape[1]).sample_from_noise(eps, temperature)
 
     def get_config(self):

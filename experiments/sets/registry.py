@@ -70,6 +70,11 @@ class Hparams:
             raise AttributeError(f"This run has no hyper-parameter {name!r}")
         return self._values[name]
 
+    def __setattr__(self, name, value):
+        if not name.startswith("_"):
+            raise AttributeError(f"Hyper-parameters do not change: replace({name}=...)")
+        object.__setattr__(self, name, value)
+
     def __eq__(self, other):
         return isinstance(other, Hparams) and self._values == other._values
 
@@ -117,6 +122,8 @@ class Hparams:
           UserError: a name that no part in use reads, or a value that it cannot have.
         """
         changes = _expanded(changes)
+        if "problem" in changes:
+            self._check_kind(changes["problem"])
         changed = Hparams({**self._chosen, **changes})
         for name, value in changes.items():
             if name not in changed:
@@ -126,6 +133,8 @@ class Hparams:
     def changed(self, text: str) -> "Hparams":
         """The same with the changes in a text such as "a=1,b=2"."""
         pairs = _expanded(_pairs(text))
+        if "problem" in pairs:
+            self._check_kind(pairs["problem"])
         chosen = {**self._chosen, **{k: v for k, v in pairs.items() if k in _CHOICES}}
         known = _fields_of(chosen)
         typed = {
@@ -145,6 +154,14 @@ class Hparams:
     def may_change_on_resume(self) -> tuple[str, ...]:
         """The names that a resumed run may have changed."""
         return tuple(self._with_resume(fields.FREE))
+
+    def _check_kind(self, problem):
+        kind = _find_dataset(problem).kind
+        if kind != self.kind:
+            raise errors.UserError(
+                f"These hyper-parameters are for {self.kind}, and {problem!r} is "
+                f"{kind}: choose a set for it. Received: problem={problem}"
+            )
 
     def _with_resume(self, resume):
         return {

@@ -1,17 +1,24 @@
 """The registry: the paper's numbers, and errors that say what would do."""
 
-import dataclasses
 import json
 import math
 
 import numpy as np
 import pytest
 
-from experiments import build, sweeps
-from experiments import hparams as registry
-from experiments import registry as machinery
+from data.reading import errors as data_errors
+from deltavae_tf import errors
+from experiments import sets
+from experiments.build import components
+from experiments.build import images as image_models
+from experiments.sets import fields, methods, registry, sweeps
 
-ALL = registry.names()
+ALL = sets.set_names()
+
+
+def prior_of(hparams):
+    """The prior of a set on its data set's images."""
+    return hparams.component("prior").make(hparams, image_models.sizes(hparams))
 
 
 def committed_bits(hparams, rows=32):
@@ -35,7 +42,7 @@ def committed_bits(hparams, rows=32):
     ],
 )
 def test_committed_rate_of_the_paper(name, bits):
-    assert committed_bits(registry.hparams(name)) == pytest.approx(bits, abs=0.05)
+    assert committed_bits(sets.hparams(name)) == pytest.approx(bits, abs=0.05)
 
 
 def test_table_4():
@@ -50,7 +57,7 @@ def test_table_4():
       cifar10_ablation  8  8 128 128 1024 1024 1024  2  2 2 32 .2 32 .5   64
     """
     for name, *values in (line.split() for line in table.strip().splitlines()):
-        held = registry.hparams(name).to_dict()
+        held = sets.hparams(name).to_dict()
         assert {c: held[c] for c in columns} == {
             c: float(v) for c, v in zip(columns, values, strict=True)
         }, name
@@ -59,25 +66,31 @@ def test_table_4():
 def test_table_3():
     """.08 bits/dim: 245.76 bits an image, .1664 nats a latent; alpha_max .7622."""
     temporal, independent = (
-        registry.hparams(f"table3_{name}") for name in ("temporal", "independent")
+        sets.hparams(f"table3_{name}") for name in ("temporal", "independent")
     )
-    ablation = registry.hparams("cifar10_ablation").to_dict()
-    for h, method in (
-        (temporal, "delta_vae"),
-        (independent, "independent_delta_vae"),
-    ):
-        changed = {"target_rate_bits": pytest.approx(245.76), "method": method}
+    assert (temporal.method, independent.method) == (
+        "delta_vae",
+        "independent_delta_vae",
+    )
+    ablation = sets.hparams("cifar10_ablation").to_dict()
+    for h in (temporal, independent):
+        changed = {
+            "target_rate_bits": pytest.approx(245.76),
+            "prior": h.prior,
+            "posterior": h.posterior,
+        }
         assert h.to_dict() == {**ablation, **changed}
-    alpha = build.prior(temporal, 32).alpha
+    alpha = prior_of(temporal).alpha
     assert len(alpha) == 32 and (alpha[0], alpha[-1]) == (
         0.5,
         pytest.approx(0.7622, abs=5e-5),
     )
     np.testing.assert_allclose(np.diff(alpha), (alpha[-1] - 0.5) / 31, rtol=1e-6)
-    posterior = build.posterior(independent, None, 32)
+    sizes = image_models.sizes(independent)
+    posterior = independent.component("posterior").make(independent, sizes, None, None)
     nats = posterior.committed_rate((32, 32)) / 32**2
     assert nats == pytest.approx(0.1664, abs=5e-5)
-    assert (build.prior(independent, 32).alpha == 0).all()
+    assert (prior_of(independent).alpha == 0).all()
 
 
 def test_table_6():
@@ -95,15 +108,15 @@ def test_table_6():
         name, *values, rest = line.split()
         row = {c: float(v) for c, v in zip(columns, values, strict=True)}
         # What the table leaves out is Table 4's row of that size.
-        row = {**registry.hparams(rest).to_dict(), **row}
-        assert registry.hparams(name).to_dict() == row
+        row = {**sets.hparams(rest).to_dict(), **row}
+        assert sets.hparams(name).to_dict() == row
         row["encoder"] = "non_causal"
-        assert registry.hparams(f"{name}_non_causal").to_dict() == row
+        assert sets.hparams(f"{name}_non_causal").to_dict() == row
 
 
 def test_sweeps_of_figures_4_and_6():
     """All on Table 4's row 3; alpha_max as there, the others' ranges of E.1."""
-    ablation = registry.hparams("cifar10_ablation").to_dict()
+    ablation = sets.hparams("cifar10_ablation").to_dict()
     reads = {
         "delta_vae": "alpha_max",
         "beta_vae": "beta",
@@ -112,37 +125,38 @@ def test_sweeps_of_figures_4_and_6():
         "kl_annealing": "anneal_steps",
     }
     points = {}
-    for _, setting, _ in sweeps.sweep("figure4").runs([0]):
-        h = setting.hparams().to_dict()
-        field = reads.get(h["method"])
-        changed = {k: v for k, v in h.items() if ablation[k] != v}
-        assert set(changed) <= {"method", field}
-        points.setdefault(h["method"], []).append(field and h[field])
+    for _, setting, _ in sweeps.find("figure4").runs([0]):
+        h = setting.hparams()
+        field = reads.get(h.method)
+        values = h.to_dict()
+        changed = {k for k, v in values.items() if ablation.get(k, "no") != v}
+        assert changed <= {*methods.ROLES, field}
+        points.setdefault(h.method, []).append(field and values[field])
     assert set(points) == {*reads, "autoregressive"}
     alphas = points["delta_vae"]
     assert (alphas[0], alphas[-1]) == (0.68, 0.99) and alphas == sorted(alphas)
     for alpha_max, bits in ((0.68, 217.651), (0.99, 333.845)):
-        h = registry.hparams("cifar10_ablation", f"alpha_max={alpha_max}")
+        h = sets.hparams("cifar10_ablation", f"alpha_max={alpha_max}")
         assert committed_bits(h) == pytest.approx(bits, abs=1e-3)
     assert all(0 < beta < 1 for beta in points["beta_vae"])
     for name in ("free_bits", "free_bits_per_channel"):
         assert (min(points[name]), max(points[name])) == (25, 100)
     assert len(points["kl_annealing"]) > 2
     both = {"anti_causal", "non_causal"}
-    for name, methods in (
+    for name, known in (
         ("collapse", {"vae", "delta_vae"}),
         ("table6", {"delta_vae"}),
     ):
-        runs = [s.hparams().to_dict() for _, s, _ in sweeps.sweep(name).runs([0])]
-        assert {h["encoder"] for h in runs} == both
-        assert {h["method"] for h in runs} == methods
+        runs = [s.hparams() for _, s, _ in sweeps.find(name).runs([0])]
+        assert {h.encoder for h in runs} == both
+        assert {h.method for h in runs} == known
 
 
 def test_learning_rates_of_the_paper():
-    image, cifar = (registry.hparams(n) for n in ("imagenet32_best", "cifar10_best"))
+    image, cifar = (sets.hparams(n) for n in ("imagenet32_best", "cifar10_best"))
     assert (image.learning_rate_scale, image.warmup_steps) == (0.18, 4000)
     assert (cifar.learning_rate_scale, cifar.warmup_steps) == (0.36, 8000)
-    ablation = registry.hparams("cifar10_ablation")
+    ablation = sets.hparams("cifar10_ablation")
     assert (ablation.learning_rate_schedule, ablation.learning_rate) == (
         "constant",
         1e-4,
@@ -151,59 +165,88 @@ def test_learning_rates_of_the_paper():
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_set(name):
-    h = registry.hparams(name)
-    again = type(h).from_dict(json.loads(json.dumps(h.to_dict())))
-    assert again == h
+    h = sets.hparams(name)
+    again = sets.from_dict(json.loads(json.dumps(h.to_dict())))
+    assert again == h and hash(again) == hash(h)
     text = ",".join(f"{key}={value}" for key, value in h.to_dict().items())
-    assert registry.hparams(name, text) == h
-    line = next(x for x in registry.describe().splitlines() if x.split()[:1] == [name])
+    assert sets.hparams(name, text) == h
+    line = next(x for x in sets.describe().splitlines() if x.split()[:1] == [name])
     assert len(line.split(maxsplit=1)[1]) > 20
 
 
 @pytest.mark.parametrize("name", ["digits", "documents", "lm1b_small", "lm1b"])
-def test_twins_differ_in_one_field(name):
-    first = registry.hparams(name).to_dict()
-    for twin, key in [("standard_normal", "method"), ("no_latents", "method")]:
-        other = registry.hparams(f"{name}_{twin}").to_dict()
-        assert [k for k in first if first[k] != other[k]] == [key]
+def test_twins_differ_in_their_method_alone(name):
+    first = sets.hparams(name).to_dict()
+    for twin, method in [("standard_normal", "vae"), ("no_latents", "autoregressive")]:
+        other = sets.hparams(f"{name}_{twin}")
+        assert other.method == method
+        values = other.to_dict()
+        different = {k for k in values if first[k] != values[k]}
+        assert different <= {"prior", "posterior"}
+        unread = {"alpha_min", "alpha_max", "target_rate_bits"}
+        assert first.keys() - values.keys() == unread
+
+
+def test_methods_are_combinations():
+    """Each can be said by name or by its parts; any other combination by its parts."""
+    needed = {
+        "beta_vae": "beta=0.5",
+        "free_bits": "free_bits=3",
+        "free_bits_per_channel": "free_bits=3",
+        "kl_annealing": "anneal_steps=7",
+        "geco": "geco_distortion_bpd=2",
+    }
+    for method, parts in methods.METHODS.items():
+        rest = needed.get(method, "")
+        one = sets.hparams("digits", f"method={method},{rest}".rstrip(","))
+        text = ",".join(f"{r}={p}" for r, p in zip(methods.ROLES, parts, strict=True))
+        assert one == sets.hparams("digits", f"{text},{rest}".rstrip(","))
+        assert one.method == method
+    h = sets.hparams("digits", "objective=beta,beta=0.5")
+    assert (h.prior, h.beta, h.method) == ("ar1", 0.5, "ar1+beta")
+    # What a twin does not read is there again when its prior is.
+    back = sets.hparams("digits_standard_normal").replace(method="delta_vae")
+    assert back == sets.hparams("digits")
 
 
 def test_table_5():
     for name in ("lm1b", "lm1b_packed"):
-        h = registry.hparams(name)
+        h = sets.hparams(name)
         assert (h.layers, h.width, h.filter_size, h.num_heads) == (4, 512, 2048, 8)
         assert (h.dropout, h.latent_channels) == (0.1, 2)
         assert (h.alpha_min, h.alpha_max) == (0.2, 0.4)
         assert (h.vocabulary_size, h.max_length) == (32_768, 256)
-    assert registry.hparams("lm1b_packed").packed
+    assert sets.hparams("lm1b_packed").packed
     with pytest.raises(ValueError, match="'width' must be a multiple of 'num_heads'"):
-        registry.hparams("lm1b", "num_heads=7")
+        sets.hparams("lm1b", "num_heads=7")
     with pytest.raises(ValueError, match="has no meaning for sentences"):
-        registry.hparams("lm1b", "target_rate_bits=8")
+        sets.hparams("lm1b", "target_rate_bits=8")
 
 
-def test_every_field_is_described():
-    text = registry.describe()
-    for kind in (registry.ImageHparams, registry.TextHparams):
-        part = text.split(f"Fields of {kind.__name__}")[1].split("Fields of")[0]
-        for field in dataclasses.fields(kind):
-            lines = part.splitlines()
-            line = next(x for x in lines if x.startswith(f"  {field.name}: "))
-            assert field.metadata["meaning"] in line
-            assert str(field.default) in line
+def test_every_field_and_part_is_described():
+    lines = sets.describe().splitlines()
+    declared = dict(fields.COMMON)
+    for role in components.ROLES:
+        for name, part in components.every(role).items():
+            declared |= part.fields
+            assert any(x.split()[:1] == [name] and len(x) > 50 for x in lines)
+    assert len(declared) > 40
+    for name, field in declared.items():
+        line = next(x for x in lines if x.startswith(f"  {name}: "))
+        assert field.meaning in line and str(field.default) in line
 
 
 def test_overrides():
-    h = registry.hparams(
+    h = sets.hparams(
         "digits",
         " latent_channels=4, dropout=1e-1 ,method=vae,clip_norm=2",
     )
     assert (h.latent_channels, h.dropout, h.method) == (4, 0.1, "vae")
     assert type(h.clip_norm) is float
-    assert registry.hparams("digits_tiny", "eval_steps=none").eval_steps is None
-    assert registry.hparams("digits_tiny", "eval_steps=3").eval_steps == 3
-    assert registry.hparams("digits", "method=autoregressive").use_latents is False
-    assert registry.hparams("digits", "") == registry.hparams("digits")
+    assert sets.hparams("digits_tiny", "eval_steps=none").eval_steps is None
+    assert sets.hparams("digits_tiny", "eval_steps=3").eval_steps == 3
+    assert sets.hparams("digits", "method=autoregressive").use_latents is False
+    assert sets.hparams("digits", "") == sets.hparams("digits")
 
 
 @pytest.mark.parametrize(
@@ -217,9 +260,17 @@ def test_overrides():
         ("batch_size=1.5", "'batch_size' must be int. Received: '1.5'"),
         ("dropout=high", "'dropout' must be float. Received: 'high'"),
         ("method=beta_vea", "did you mean 'beta_vae'?"),
-        ("beta=2", "'beta' is read by method=beta_vae only. Received: beta=2.0 with"),
-        ("method=geco", "method=geco needs 'geco_distortion_bpd'"),
-        ("method=vae,target_rate_bits=9", "with method=vae"),
+        ("beta=2", "'beta' is read by objective=beta only; this run has prior=ar1"),
+        ("method=geco", "objective=geco needs 'geco_distortion_bpd'"),
+        ("method=vae,target_rate_bits=9", "this run has prior=standard_normal"),
+        ("method=vae,prior=ar1", "'method' says prior=standard_normal"),
+        ("prior=none", "prior=none needs posterior=none: a decoder alone"),
+        ("posterior=none", "posterior=none needs prior=none"),
+        ("posterior=independent_delta", "needs prior=standard_normal: its rate"),
+        ("objective=betta", "Unknown objective 'betta'; did you mean 'beta'?"),
+        ("encoder=transformer", "for images there are anti_causal, non_causal"),
+        ("problem=documents", "are for images, and 'documents' is text"),
+        ("problem=digitz", "did you mean 'digits'?"),
         ("free_bits=-1,method=free_bits", "'free_bits' must be >= 0"),
         ("eval_steps=x", "'eval_steps' must be int or none"),
         ("batch_size=none", "'batch_size' must be int"),
@@ -237,36 +288,45 @@ def test_overrides():
         ("num_heads=5", "'encoder_width' must be a multiple of 'num_heads'"),
         ("encoder_attention=6", "'encoder_attention' is at most"),
         ("kernel_size=4", "'kernel_size' must be odd. Received: 4"),
-        ("encoder=anti_casual", "anti_causal, non_causal; did you mean 'anti_causal'?"),
+        ("encoder=anti_casual", "'anti_casual'; did you mean 'anti_causal'?"),
         ("decay_steps=100", "'decay_steps' must exceed 'warmup_steps'"),
     ],
 )
 def test_errors(overrides, message):
-    with pytest.raises(ValueError) as error:
-        registry.hparams("digits", overrides)
+    with pytest.raises((errors.UserError, data_errors.DataError)) as error:
+        sets.hparams("digits", overrides)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_unknown_set():
     with pytest.raises(ValueError, match="'cifar10_bst'; did you mean 'cifar10_best'"):
-        registry.hparams("cifar10_bst")
+        sets.hparams("cifar10_bst")
 
 
 def test_from_dict_refuses_unknown_and_wrongly_typed():
-    with pytest.raises(ValueError, match="did you mean 'dropout'"):
-        registry.ImageHparams.from_dict({"dropuot": 1.0})
-    with pytest.raises(ValueError, match="'batch_size' must be int. Received: True"):
-        registry.ImageHparams.from_dict({"batch_size": True})
+    with pytest.raises(errors.UserError, match="did you mean 'dropout'"):
+        sets.from_dict({"problem": "digits", "dropuot": 1.0})
+    with pytest.raises(errors.UserError, match="'batch_size' must be int.*True"):
+        sets.from_dict({"problem": "digits", "batch_size": True})
+    with pytest.raises(errors.UserError, match="needs a 'problem'"):
+        sets.from_dict({"batch_size": 3})
 
 
 def test_registered_twice():
-    with pytest.raises(ValueError, match="registered twice"):
-        machinery.register("digits")(lambda: None)
+    with pytest.raises(errors.UserError, match="an hparams set 'digits' already"):
+        registry.register("digits")(lambda: None)
+    with pytest.raises(errors.UserError, match="a prior 'ar1' already"):
+        components.prior("ar1")(lambda hparams, sizes: None)
+    with pytest.raises(errors.UserError, match="'alpha_max', which another part"):
+        other = {"alpha_max": fields.training(0.3, "of something else")}
+        components.objective("mine", fields=other)(lambda hparams, sizes: None)
+    with pytest.raises(errors.UserError, match="a sweep 'digits' already"):
+        sweeps.register("digits", "mine")
 
 
 def test_what_a_resumed_run_may_change():
-    h = registry.hparams("digits")
+    h = sets.hparams("digits")
     free = h.may_change_on_resume()
     assert free == (
         *("train_steps", "eval_every", "eval_steps", "eval_batch_size"),
@@ -276,22 +336,27 @@ def test_what_a_resumed_run_may_change():
       dropout batch_size learning_rate_schedule learning_rate
       learning_rate_floor learning_rate_scale warmup_steps decay_steps adam_beta_1
       adam_beta_2 adam_epsilon clip_norm ema_decay dtype
-      beta free_bits anneal_steps geco_distortion_bpd geco_speed trained_part
+      trained_part num_held_out initial_loc_scale
     """.split()
     every = h.to_dict()
     rest = {k: v for k, v in every.items() if k not in (*training, *free)}
     assert h.architecture() == rest
-    assert {"decoder_width", "alpha_max", "method", "problem"} < set(rest)
+    assert {"decoder_width", "alpha_max", "prior", "problem"} < set(rest)
+    for text, name in (("beta,beta=2", "beta"), ("free_bits,free_bits=1", "free_bits")):
+        changed = sets.hparams("digits", f"objective={text}")
+        assert name not in {*changed.architecture(), *changed.may_change_on_resume()}
 
 
 def test_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        registry.hparams("digits").batch_size = 3
+    h = sets.hparams("digits")
+    with pytest.raises(AttributeError):
+        h.batch_size = 3
+    with pytest.raises(AttributeError, match="no hyper-parameter 'beta'"):
+        _ = h.beta
 
 
 def test_the_schedules_named_here_exist():
     from deltavae_tf.training import schedules
 
-    fields = {f.name: f for f in dataclasses.fields(registry.ImageHparams)}
-    choices = fields["learning_rate_schedule"].metadata["choices"]
+    choices = fields.COMMON["learning_rate_schedule"].choices
     assert sorted(choices) == schedules.names()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import deltavae_tf
 from data import digits
 from data.images import batches
-import deltavae_tf
 from deltavae_tf import units
 from deltavae_tf.training import checkpoints, loop, run_folder
 from tests import tiny

@@ -2,6 +2,7 @@
 
 import importlib
 
+import experiments.sets  # noqa: F401: first, since it imports the components itself.
 from deltavae_tf import errors
 from experiments.build import components
 

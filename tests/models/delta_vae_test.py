@@ -10,13 +10,11 @@ from data import digits
 from data.images import batches
 from deltavae_tf.distributions import ar1
 from deltavae_tf.models import delta_vae
-from experiments import build, hparams
-from tests import testing
+from tests import testing, tiny
 
 
-def make(overrides="", seed=0, name="digits_tiny"):
-    chosen = hparams.hparams(name, overrides)
-    return build.image_model(chosen, digits.IMAGE_SHAPE, digits.NUM_LEVELS, seed)
+def make(seed=0, **changes):
+    return tiny.image_model(seed, **changes)
 
 
 def batch_of(size, start=0):
@@ -37,7 +35,7 @@ def gradients(model, batch, variables, terms_to_loss):
 
 def test_terms_are_float32_nats_per_example():
     for dtype in ("float32", "mixed_bfloat16"):
-        model = make(f"dtype={dtype}")
+        model = make(dtype=dtype)
         terms = model(batch_of(5))
         assert {k: (v.shape, v.dtype) for k, v in terms.items()} == {
             name: ((5,), tf.float32) for name in ("distortion", "rate", "rate_aux")
@@ -45,7 +43,7 @@ def test_terms_are_float32_nats_per_example():
 
 
 def test_rate_is_the_kl_and_distortion_is_the_decoders():
-    model = make("ema_decay=0")
+    model = make()
     testing.randomize(model.encoder, scale=0.1)
     batch = batch_of(3)
     terms = model(batch)
@@ -93,7 +91,7 @@ def test_a_step_is_the_same_with_and_without_the_auxiliary_prior():
     batch = batch_of(8)
     weights = []
     for use in (True, False):
-        model = make("clip_norm=0", seed=3)
+        model = make(seed=3)
         if not use:
             model = delta_vae.DeltaVAE(
                 model.encoder, model.decoder, model.prior, seed=3
@@ -142,7 +140,7 @@ def test_clip_norm_bounds_the_update():
 
 
 def test_fit_and_evaluate_on_tf_data():
-    model = make("learning_rate=0.01,learning_rate_schedule=constant")
+    model = make(learning_rate=0.01)
     data = batches.training_batches(digits.load("train"), 32, seed=0)
     history = model.fit(data, steps_per_epoch=15, epochs=2, verbose=0).history
     assert history["nelbo_bpd"][1] < history["nelbo_bpd"][0] - 0.1
@@ -256,7 +254,7 @@ def test_auxiliary_prior_sees_only_the_past():
 
 
 def test_baseline_without_latents():
-    model, batch = make("method=autoregressive"), batch_of(4)
+    model, batch = tiny.image_decoder_alone(), batch_of(4)
     terms = model(batch)
     assert float(tf.reduce_sum(terms["rate"])) == 0.0 == model.committed_rate()
     model.train_step(batch)
@@ -284,7 +282,7 @@ def test_a_loss_for_compile_is_refused():
 
 
 def test_weight_norm_starts_from_the_data():
-    model, batch = make("normalization=weight"), batch_of(32)
+    model, batch = make(normalization="weight"), batch_of(32)
     from deltavae_tf.layers import weight_norm
 
     layers = [
@@ -319,10 +317,10 @@ def test_weight_norm_starts_from_the_data():
 @pytest.mark.slow  # One without attention: `test_xla_trains_too` of the loop.
 def test_the_train_step_compiles_whole_under_xla():
     """With attention, cross-attention, dropout, LSTM and Adam: what a TPU asks."""
-    overrides = "dropout=0.1,decoder_attention=1,encoder_attention=1"
+    overrides = {"dropout": 0.1, "decoder_attention": 1, "encoder_attention": 1}
     batch, logs = batch_of(8), []
     for jit_compile in (False, True):
-        model = make(overrides)
+        model = make(**overrides)
         model.optimizer.build(model.trainable_variables)
         step = tf.function(model.train_step, jit_compile=jit_compile, autograph=False)
         logs.append(step(batch))

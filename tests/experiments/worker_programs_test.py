@@ -4,18 +4,18 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
 import pytest
 
-from deltavae_tf.training import checkpoints, run_folder, workers
+from deltavae_tf.evaluation import record
+from deltavae_tf.training import checkpoints, run_folder
+from tests import testing
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 STEPS, EVERY = 60, 10
 PROGRAM = [
     *("-m", "experiments.digits", "--hparams_set=digits_tiny"),
@@ -26,16 +26,6 @@ PROGRAM = [
 WHOLE = "--hparams=dropout=0.1,adam_epsilon=1e-3,learning_rate_schedule=constant"
 # Where it is processes that are tested: a graph that is built quickly.
 SMALL = f"{WHOLE},method=autoregressive,decoder_layers=1"
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("localhost", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 RUNNING = []
@@ -87,17 +77,22 @@ def assert_same_run(folder, alone):
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, atol=1e-4, err_msg=name)
     rows = [run_folder.read_metrics(str(f)) for f in (folder, alone)]
-    rows += [[json.loads((f / "evaluation.json").read_text())] for f in (folder, alone)]
+    records = [record.read(f) for f in (folder, alone)]
+    assert records[0]["data"] == records[1]["data"]
+    rows += [
+        [record.numbers(found, weights=weights) for weights in record.WEIGHTS]
+        for found in records
+    ]
     assert [row["step"] for row in rows[0]] == list(range(EVERY, STEPS + 1, EVERY))
     for row, other in zip(rows[0] + rows[2], rows[1] + rows[3], strict=True):
         assert row.keys() == other.keys()
-        for name in set(row) - {"steps_per_second", "data", "note"}:
+        for name in set(row) - {"steps_per_second"}:
             np.testing.assert_allclose(row[name], other[name], rtol=1e-3, err_msg=name)
 
 
 def start_pair(folder, logs, model, *flags):
     """A function that starts worker i of two."""
-    ports = free_ports(2)
+    ports = testing.free_ports(2)
     return lambda i: start(folder, logs / f"worker{i}", model, ports, i, *flags)
 
 
@@ -149,62 +144,3 @@ def test_sigterm_to_one_worker_stops_both_at_the_same_step(tmp_path):
     assert steps[0] == steps[1] and "another worker's signal" in said[0]
     found = checkpoints.read(str(folder / f"checkpoints/step-{steps[0]:08d}.npz"))
     assert found.step == steps[0]
-
-
-def test_watch_tells_a_lost_peer_from_one_that_has_not_come_yet(monkeypatch):
-    monkeypatch.setattr(workers, "_PERIOD", 0.01)
-    port, never = free_ports(2)
-    lost, done = [], threading.Event()
-    peers = [f"localhost:{port}", f"localhost:{never}"]
-    watcher = threading.Thread(target=workers.watch, args=(peers, done, lost.append))
-    watcher.start()
-    time.sleep(0.1)
-    assert watcher.is_alive() and not lost  # Neither has been there.
-    with socket.create_server(("localhost", port)) as server:
-        server.accept()[0].close()
-        server.accept()[0].close()
-        assert watcher.is_alive() and not lost
-    watcher.join(timeout=30)
-    assert len(lost) == 1 and lost[0].startswith(peers[0])
-
-
-def test_watch_ends(monkeypatch):
-    monkeypatch.setattr(workers, "_PERIOD", 0.01)
-    done = threading.Event()
-    done.set()
-    workers.watch(["localhost:1"], done, None)
-
-
-GOOD = {
-    "cluster": {"worker": ["a:1", "b:1"]},
-    "task": {"type": "worker", "index": 1},
-}
-
-
-def test_tf_config():
-    workers.check_tf_config(json.dumps(GOOD))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "[]",
-        "null",
-        json.dumps({**GOOD, "task": {"type": "worker", "index": 2}}),
-        json.dumps({**GOOD, "task": {"type": "worker", "index": -1}}),
-        json.dumps({**GOOD, "task": {"type": "ps", "index": 0}}),
-        json.dumps({**GOOD, "task": {"type": "worker", "index": "one"}}),
-        json.dumps({**GOOD, "task": None}),
-        json.dumps({**GOOD, "cluster": {"worker": []}}),
-        json.dumps({**GOOD, "cluster": {"worker": "a:1"}}),
-        json.dumps({**GOOD, "cluster": {"worker": ["a:1", "a:1"]}}),
-        json.dumps({**GOOD, "cluster": {"worker": ["a:1", "b:1"], "ps": ["c:1"]}}),
-        json.dumps({"task": GOOD["task"]}),
-    ],
-)
-def test_bad_tf_config(text):
-    with pytest.raises(ValueError, match=r"^TF_CONFIG must list workers") as caught:
-        workers.check_tf_config(text)
-    assert "\n" not in str(caught.value)

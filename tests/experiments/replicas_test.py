@@ -1,6 +1,5 @@
 """Replicas of one process train and evaluate as one device does, noise and all."""
 
-import json
 import os
 import pathlib
 import subprocess
@@ -9,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+from deltavae_tf.evaluation import record
 from deltavae_tf.training import run_folder
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 # Collectives of two sizes do not fit into one process.
 PROGRAM = """
@@ -20,20 +20,21 @@ import numpy as np
 import tensorflow as tf
 from data import digits
 from deltavae_tf.training import checkpoints, strategy as strategies, tensorflow_engine
-from experiments import hparams, runs
+from experiments import sets
+from experiments.runs import options as run_options, run as runs
 
 replicas, path = int(sys.argv[1]), sys.argv[2]
 strategy = strategies.make(num_gpus=replicas)
-chosen = hparams.hparams(
+chosen = sets.hparams(
     "digits_tiny",
     "encoder_layers=1,decoder_layers=1,"  # A graph for each replica is to be built.
     "dropout=0.2,clip_norm=1,learning_rate_schedule=constant,adam_epsilon=1e-3,"
     "method=geco,geco_distortion_bpd=2,"  # Its state is of the whole batch.
     "train_steps=6,eval_every=6,eval_steps=3")
-options = runs.Options(output_dir=path,
-                       engine=tensorflow_engine.Engine(strategy), log_every=3,
-                       progress=False, write_samples=False)
-with runs.ImageRun("digits", chosen, options) as run:
+options = run_options.Options(
+    output_dir=path, engine=tensorflow_engine.Engine(strategy), log_every=3,
+    progress=False, write_samples=False)
+with runs.Run(chosen, options) as run:
     run.train()
     run.evaluate()
     arrays = checkpoints.variables_to_arrays(run.state.sections)
@@ -86,12 +87,15 @@ def test_replicas_equal_one(folder, replicas):
     rows, other_rows = (run_folder.read_metrics(str(path)) for path in (one, many))
     assert [row["step"] for row in rows] == [3, 6]
     assert {"loss", "grad_norm", "eval_ema_nelbo_bpd"} <= set(rows[1])
-    evaluations = [json.loads((p / "evaluation.json").read_text()) for p in (one, many)]
-    assert evaluations[0]["num_examples"] == 200
-    rows, other_rows = [*rows, evaluations[0]], [*other_rows, evaluations[1]]
+    evaluations = [record.read(path) for path in (one, many)]
+    assert evaluations[0]["data"] == evaluations[1]["data"]
+    assert evaluations[0]["data"]["held_out"]["num_examples"] == 200
+    for weights in record.WEIGHTS:
+        rows.append(record.numbers(evaluations[0], weights=weights))
+        other_rows.append(record.numbers(evaluations[1], weights=weights))
     for row, other in zip(rows, other_rows, strict=True):
         assert row.keys() == other.keys()
-        for name in set(row) - {"steps_per_second", "data", "note"}:
+        for name in set(row) - {"steps_per_second"}:
             np.testing.assert_allclose(row[name], other[name], rtol=1e-4, err_msg=name)
     noise, theirs = (np.load(path / "noise.npy") for path in (one, many))
     assert len(np.unique(noise)) == 8

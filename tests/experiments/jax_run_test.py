@@ -19,12 +19,14 @@ import pytest
 
 from data import digits
 from deltavae_tf import backend
-from deltavae_tf.evaluation import likelihood
+from deltavae_tf.evaluation import likelihood, record
 from deltavae_tf.training import checkpoints, engines, run_folder
-from experiments import hparams, runs
-from experiments.inputs import batches
+from experiments import sets
+from experiments.runs.inputs import batches
+from experiments.runs.options import Options
+from experiments.runs.run import Run
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 TENSORFLOW = ROOT / ".venv" / "bin" / "python"
 # Adam divides by the root of tiny squares: without the epsilon the last bits of a
 # gradient near 0 would be the first of a step.
@@ -38,10 +40,9 @@ pytestmark = pytest.mark.skipif(
 def run_in(path, steps=12, overrides=SAME, train=True, **options):
     """Trains in `path`; gives the run, its arrays and its timeless rows."""
     overrides = f"{overrides},train_steps={steps},eval_every=6,eval_steps=2"
-    chosen = hparams.hparams("digits_tiny", overrides)
+    chosen = sets.hparams("digits_tiny", overrides)
     options = {"log_every": 3, "progress": False, "write_samples": False, **options}
-    options = runs.Options(output_dir=str(path), **options)
-    with runs.ImageRun("digits", chosen, options) as run:
+    with Run(chosen, Options(output_dir=str(path), **options)) as run:
         if not train:
             run.evaluate()
         run.train()
@@ -56,7 +57,13 @@ def rows_in(path):
 
 
 def evaluation_in(path):
-    return json.loads((path / "evaluation.json").read_text())
+    """The numbers of raw and of averaged weights."""
+    found = record.read(path)
+    return {
+        f"{weights} {name}": value
+        for weights in record.WEIGHTS
+        for name, value in record.numbers(found, weights=weights).items()
+    }
 
 
 def assert_same(one, other, **tolerance):
@@ -92,7 +99,7 @@ def test_training_moves_weights_average_and_counters(straight):
 
 def test_run_folder(straight):
     path, _, _, rows = straight
-    assert evaluation_in(path)["num_examples"] == 200
+    assert record.read(path)["data"]["held_out"]["num_examples"] == 200
     assert {"grad_norm", "lr", "committed_rate_nats", "rate_aux_bpd"} <= rows[0].keys()
     versions = json.loads((path / "versions.json").read_text())
     assert versions["keras_backend"] == "jax" and "tensorflow" not in versions
@@ -103,11 +110,12 @@ def test_compiled_functions_see_the_weights_of_now(straight):
     _, run, _, _ = straight
     data = batches.evaluation_batches(digits.load("test"), 8, 8)
     evaluator = likelihood.Evaluator(run.model)
-    before = evaluator(data, 64)["nelbo_bpd"], np.asarray(run.model.sample(16))
+    unit = likelihood.BitsPerDim(64)
+    before = evaluator(data, unit)["nelbo_bpd"], np.asarray(run.model.sample(16))
     kept = [np.array(v.value) for v in run.model.trainable_variables]
     for variable in run.model.trainable_variables:
         variable.assign(variable + 0.1)
-    moved = evaluator(data, 64)["nelbo_bpd"], np.asarray(run.model.sample(16))
+    moved = evaluator(data, unit)["nelbo_bpd"], np.asarray(run.model.sample(16))
     for variable, value in zip(run.model.trainable_variables, kept, strict=True):
         variable.assign(value)
     assert abs(moved[0] - before[0]) > 1e-3
@@ -119,7 +127,7 @@ def test_first_non_finite_step_is_named_and_nothing_is_lost(
     straight, tmp_path, monkeypatch
 ):
     good = batches.TrainingBatches.columns
-    order = batches.training_batches(straight[1].training, 8, 0).take(8)
+    order = batches.training_batches(straight[1].data.training, 8, 0).take(8)
 
     def columns(self):
         found = good(self)
@@ -203,7 +211,8 @@ def test_both_backends_are_one_run(tmp_path):
         tmp_path / "jax", 6, warm_start_from=str(tmp_path / "start")
     )
     shutil.copytree(tmp_path / "jax", tmp_path / "jax_on_tf")
-    code = "import sys; from tests import jax_run_test as t; t.other_half(sys.argv[1])"
+    code = "import sys; from tests.experiments import jax_run_test as here; "
+    code += "here.other_half(sys.argv[1])"
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     subprocess.run(
         [TENSORFLOW, "-c", code, tmp_path], cwd=ROOT, env=environment, check=True
@@ -218,9 +227,7 @@ def test_both_backends_are_one_run(tmp_path):
         other = evaluation_in(
             tmp_path / f"{name}_on_{'tf' if name == 'jax' else 'jax'}"
         )
-        for key, value in evaluation_in(tmp_path / name).items():
-            if isinstance(value, float):
-                np.testing.assert_allclose(other[key], value, rtol=1e-5, err_msg=key)
+        assert_same(other, evaluation_in(tmp_path / name), rtol=1e-5)
     one, other = (
         checkpoints.read(str(tmp_path / name / "checkpoints/step-00000008.npz"))
         for name in ("jax_on_tf", "tf_on_jax")

@@ -7,7 +7,6 @@ receive or a feed. Layers are all of one kind, so depth is cut to LAYERS too; wi
 FULL_DEPTH=1 in the environment it is not (several minutes for each large set).
 """
 
-import dataclasses
 import os
 import re
 
@@ -15,9 +14,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import testing
 
-from experiments import build, hparams, text_build
+from experiments import build, sets
+from tests import testing
 
 NARROW = {
     "encoder_width": 8, "decoder_width": 8, "encoder_filter": 8, "decoder_filter": 8,
@@ -25,8 +24,6 @@ NARROW = {
     "batch_size": 2, "dropout": 0.1, "clip_norm": 1.0, "target_rate_bits": 0.0,
     "width": 8, "filter_size": 8, "vocabulary_size": 300, "max_length": 16,
 }  # fmt: skip
-SHAPES = {name: (p.image_shape, p.num_levels) for name, p in build.PROBLEMS.items()}
-SHAPES.setdefault("imagenet32", ((32, 32, 3), 256))
 DYNAMIC = re.compile(
     r"\[[^\]]*<=|\b(?:set-dimension-size|get-dimension-size|dynamic-reshape)\b"
 )
@@ -38,31 +35,32 @@ LAYERS = 2  # With attention: a block before the first and one behind the last.
 
 def narrow(name, overrides=""):
     """The set `name` at reduced width; `overrides` as in --hparams."""
-    chosen = hparams.hparams(name, overrides)
-    fields = {field.name for field in dataclasses.fields(chosen)}
-    values = {k: v for k, v in NARROW.items() if k in fields}
+    chosen = sets.hparams(name, overrides)
+    values = {k: v for k, v in NARROW.items() if k in chosen}
     if os.environ.get("FULL_DEPTH"):
-        return dataclasses.replace(chosen, **values)
-    if "layers" in fields:
+        return chosen.replace(**values)
+    if "layers" in chosen:
         values["layers"] = min(LAYERS, chosen.layers)
     for part in ("encoder", "decoder"):
-        if f"{part}_layers" in fields:
+        if f"{part}_layers" in chosen:
             layers = min(LAYERS, getattr(chosen, f"{part}_layers"))
             attention = getattr(chosen, f"{part}_attention")
             values[f"{part}_layers"] = layers
             values[f"{part}_attention"] = min(attention, layers // 2 + 1)
-    return dataclasses.replace(chosen, **values)
+    return chosen.replace(**values)
 
 
 def architectures():
     """{architecture at reduced width: the names of the sets that have it}."""
     found = {}
-    for name in hparams.names():
+    for name in sets.set_names():
         # Neither the prior's numbers nor the data's name makes another graph.
-        ignored = ("alpha_min", "alpha_max", "prior", "problem")
-        same = narrow(name).architecture()
-        shape = SHAPES.get(same["problem"])
-        same = {k: v for k, v in same.items() if k not in ignored}
+        ignored = ("alpha_min", "alpha_max", "target_rate_bits", "problem")
+        chosen = narrow(name)
+        same = {k: v for k, v in chosen.architecture().items() if k not in ignored}
+        if chosen.prior == "standard_normal" and chosen.posterior == "mean_field":
+            same["prior"] = "ar1"
+        shape = getattr(chosen.dataset(), "image_shape", None)
         found.setdefault(str((same, shape)), []).append(name)
     return found
 
@@ -82,21 +80,20 @@ def assert_static(hlo):
 def lower(small):
     """The three HLO texts of an architecture."""
     size = small.batch_size
-    if isinstance(small, hparams.TextHparams):
-        model = text_build.text_model(small)
+    model = build.model(small)
+    is_text = small.kind == "text"
+    if is_text:
         steps = small.max_length
         x = {"tokens": tf.ones((size, steps), tf.int32)}
     else:
-        shape, num_levels = SHAPES[small.problem]
-        model = build.image_model(small, shape, num_levels)
+        shape = small.dataset().image_shape
         steps = shape[0]
         x = {"image": tf.zeros((size, *shape), tf.uint8)}
     model.optimizer.build(model.trainable_variables)
     batch = {**x, "index": tf.range(size), "mask": tf.ones([size])}
     z = tf.zeros((size, steps, small.latent_channels))
-    z, length = (None, {"length": steps}) if model.encoder is None else (z, {})
-    if not isinstance(small, hparams.TextHparams):
-        length = {}
+    z = None if model.encoder is None else z
+    length = {"length": steps} if is_text and z is None else {}
     draw = hlo_of(
         lambda keys: model.decoder.sample(z, keys, tf.constant(1.0), **length),
         testing.keys(size),
@@ -114,7 +111,7 @@ def test_every_architecture_is_static_under_xla(names):
 
 def test_every_set_is_lowered():
     covered = [name for names in architectures().values() for name in names]
-    assert sorted(covered) == hparams.names()
+    assert sorted(covered) == sets.set_names()
     assert {"imagenet32_best", "lm1b", "digits_no_latents"} <= set(covered)
 
 

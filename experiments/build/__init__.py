@@ -2,9 +2,8 @@
 
 import importlib
 
-import experiments.sets  # noqa: F401: first, since it imports the components itself.
+import experiments.sets  # noqa: F401 (First: it imports the components itself.)
 from deltavae_tf import errors
-from experiments.build import components
 
 
 def model(hparams, seed: int = 0):

@@ -266,7 +266,9 @@ def option_field(option) -> Field:
     """The hyper-parameter that an option of a data set becomes."""
     declare = fields.architecture if option.shapes else fields.training
     return declare(
-        option.default, option.meaning, choices=option.choices or None,
+        option.default,
+        option.meaning,
+        choices=option.choices or None,
         value_type=option.type,
     )
 

@@ -256,7 +256,9 @@ class ShapeTest(parameterized.TestCase):
         self.assertEqual(rate_for_information(0, alpha, n), delta)
         # Where the price has reached 1 every nat is information.
         for rate in (delta + 40, delta + 41, delta + 1000):
-            self.assertAlmostEqual(information_at_rate(rate, alpha, n), rate, delta=1e-6)
+            self.assertAlmostEqual(
+                information_at_rate(rate, alpha, n), rate, delta=1e-6
+            )
             self.assertAlmostEqual(
                 rate_for_information(rate, alpha, n), rate, delta=1e-6
             )
@@ -347,9 +349,7 @@ class SolveAlphaTest(parameterized.TestCase):
         np.testing.assert_allclose(solved, alpha, atol=1e-6)
 
     def test_nothing_needs_no_alpha(self):
-        np.testing.assert_array_equal(
-            solve_alpha_for_information(0, 0.1, 8, 2), [0, 0]
-        )
+        np.testing.assert_array_equal(solve_alpha_for_information(0, 0.1, 8, 2), [0, 0])
         np.testing.assert_array_equal(
             solve_alpha_for_information(0, 0.1, 8, 2, 0.3), [0.3, 0.3]
         )

@@ -1,7 +1,7 @@
 """One kind of addition, one file: each as a user would write it, outside the project.
 
-The folder `usr` holds a data set, a prior, a posterior, an objective, an encoder, a
-decoder, a metric, an hparams set, a sweep and a figure, a file each; every program takes
+The folder `usr` holds a data set, a prior, a posterior, an objective, an encoder,
+a decoder, a metric, an hparams set, a sweep, a figure, a file each; programs take
 them up with --t2t_usr_dir and nothing else is touched. The files are those that
 CONTRIBUTING.md shows.
 """

@@ -44,7 +44,9 @@ def test_every_size_of_the_paper_builds(
     h = sets.hparams(name)
     # As many weights as at 32.
     monkeypatch.setattr(
-        type(h), "dataset", lambda self: SimpleNamespace(image_shape=(8, 8, 3), num_levels=256)
+        type(h),
+        "dataset",
+        lambda self: SimpleNamespace(image_shape=(8, 8, 3), num_levels=256),
     )
     model = build.model(h)
     d, width = h.latent_channels, h.encoder_width

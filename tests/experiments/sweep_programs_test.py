@@ -30,7 +30,12 @@ def folder(tmp_path_factory):
 def commands(folder):
     """What a list of commands did, by name; each sees what those before it left."""
     sweep = ["experiments.sweep", "--sweep=digits_tiny"]
-    sweep += ["--train_examples=50", "--eval_examples=40", "--reconstructions=8", "--hardware=a toaster"]
+    sweep += [
+        "--train_examples=50",
+        "--eval_examples=40",
+        "--reconstructions=8",
+        "--hardware=a toaster",
+    ]
     runs, half, some = folder / "runs", folder / "half", folder / "some"
     whole = [*sweep, f"--output_dir={runs}", f"--results={folder}/whole.json"]
     of_half = [*sweep, f"--output_dir={half}", f"--results={folder}/half.json"]
@@ -45,7 +50,11 @@ def commands(folder):
     other = f"--output_dir={folder}/text_run"
     auxiliary = f"--output_dir={folder}/auxiliary"
     evaluate = ["experiments.evaluate", "--importance_samples=4"]
-    evaluate += ["--importance_examples=30", "--train_examples=50", "--reconstructions=8"]
+    evaluate += [
+        "--importance_examples=30",
+        "--train_examples=50",
+        "--reconstructions=8",
+    ]
     tsne = ["experiments.figures.tsne", "--images=40", f"--figure={folder}/tsne.png"]
     train = "experiments.auxiliary_prior"
     more = [train, "--train_steps=40", "--hparams=learning_rate=0.01"]
@@ -196,7 +205,9 @@ def test_a_sweep_trains_what_is_left_and_ends_in_one_file(folder, commands):
     assert delta["rate_nats"] >= delta["committed_rate_nats"] * (1 - 1e-4) > 1
     assert alone["rate_nats"] == 0 and "probe_accuracy" not in alone
     # The decoder alone was there when the delta-VAE was measured.
-    gain = (alone["distortion_nats"] - delta["distortion_nats"]) / delta["rate_aux_nats"]
+    gain = (alone["distortion_nats"] - delta["distortion_nats"]) / delta[
+        "rate_aux_nats"
+    ]
     assert delta["gain"] == pytest.approx(gain, rel=1e-3) and "gain" not in alone
     # Rates and distortion are those of the run's own evaluation of these images.
     bits = (delta["distortion_nats"] + delta["rate_nats"]) / np.log(2)

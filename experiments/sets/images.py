@@ -3,13 +3,13 @@
 Numbers of the paper carry its table or section; numbers we chose say "Ours".
 """
 
-from experiments.sets import registry
+from experiments.sets import registry, run_hparams
 
 TABLE3_BITS = 0.08 * 32 * 32 * 3  # App. D: .08 bits/dim, in bits per image.
 
 # Defaults of all else are those of Table 4's ablation row.
-registry.add_kind(
-    registry.Kind(
+run_hparams.add_kind(
+    run_hparams.Kind(
         "images",
         fields={},
         defaults={
@@ -26,7 +26,7 @@ registry.add_kind(
 @registry.register("imagenet32_best")
 def imagenet32_best():
     """Table 4, row 1: ImageNet 32x32, 3.77 bits/dim with the auxiliary prior."""
-    return registry.make(
+    return run_hparams.make(
         "imagenet32",
         encoder_layers=6, decoder_layers=20,  # l_e/l_d
         encoder_width=128, decoder_width=512,  # h_e/h_d
@@ -45,7 +45,7 @@ def imagenet32_best():
 @registry.register("cifar10_best")
 def cifar10_best():
     """Table 4, row 2: CIFAR-10, 2.83 bits/dim with the auxiliary prior."""
-    return registry.make(
+    return run_hparams.make(
         "cifar10",
         encoder_layers=20, decoder_layers=30,  # l_e/l_d
         encoder_width=128, decoder_width=256,  # h_e/h_d
@@ -64,7 +64,7 @@ def cifar10_best():
 @registry.register("cifar10_ablation")
 def cifar10_ablation():
     """Table 4, row 3: the models of Table 3 and Figures 4 and 6."""
-    return registry.make(
+    return run_hparams.make(
         "cifar10",
         encoder_layers=8, decoder_layers=8,  # l_e/l_d
         encoder_width=128, decoder_width=128,  # h_e/h_d
@@ -178,7 +178,7 @@ def imagenet32_tiny():
 @registry.register("cifar10_small")
 def cifar10_small():
     """CIFAR-10 on a laptop's CPU: .34 M parameters, 2,000 steps in 16 minutes. Ours."""
-    return registry.make(
+    return run_hparams.make(
         "cifar10",
         encoder_layers=2, decoder_layers=4, encoder_width=32, decoder_width=48,
         encoder_filter=64, decoder_filter=96,
@@ -206,7 +206,7 @@ def cifar10_tiny():
 @registry.register("digits")
 def digits():
     """The embedded 8x8 digits, about a minute on a laptop: the demo. Ours."""
-    return registry.make(
+    return run_hparams.make(
         "digits",
         encoder_layers=2, decoder_layers=4, encoder_width=32, decoder_width=32,
         encoder_filter=64, decoder_filter=64,

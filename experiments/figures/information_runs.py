@@ -119,6 +119,7 @@ def frontier(prior, delta: float, rates: list[float]) -> tuple[np.ndarray, np.nd
 
 def prior_of(point: points.Point):
     """The prior of an image run, or None if its frontier is not known."""
+    from experiments import sets  # noqa: F401: the parts need it imported before.
     from experiments.build import components
 
     channels = point.hparams["latent_channels"]

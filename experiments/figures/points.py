@@ -69,6 +69,7 @@ def style(hparams: Mapping) -> dict:
 
 
 def _component(role, hparams):
+    from experiments import sets  # noqa: F401: the parts need it imported before.
     from experiments.build import components
 
     return components.find(role, hparams[role])

@@ -5,8 +5,9 @@ r"""What measured runs carry, under the most that their priors let them carry.
       --figure=docs/figures/information_runs.png
 
 Bits of rate above the committed one against bits of information: the auxiliary rate
-(filled), which I(x; z) cannot exceed, and the estimate of I(x; z) (hollow); and, for each prior, the information frontier. --results is
-as for `experiments.figures.rate_distortion`.
+(filled), which I(x; z) cannot exceed, and the estimate of I(x; z) (hollow); and, for
+each prior, the information frontier. --results is as for
+`experiments.figures.rate_distortion`.
 """
 
 import types
@@ -137,7 +138,7 @@ def frontier(prior, delta: float, rates: list[float]) -> tuple[np.ndarray, np.nd
 
 def prior_of(point: points.Point):
     """The prior of an image run, or None if its frontier is not known."""
-    from experiments import sets  # noqa: F401: the parts need it imported before.
+    part = points.component("prior", point.hparams)
     from experiments.build import components
 
     channels = point.hparams["latent_channels"]
@@ -147,7 +148,7 @@ def prior_of(point: points.Point):
         kind="images", num_timesteps=round(point.mean("units")) // channels
     )
     hparams = types.SimpleNamespace(kind="images", **point.hparams)
-    prior = components.find("prior", point.hparams["prior"]).make(hparams, sizes)
+    prior = part.make(hparams, sizes)
     return prior if hasattr(prior, "alpha") else None
 
 

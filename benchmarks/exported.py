@@ -94,7 +94,7 @@ def main(arguments=None):
     )
     add = parser.add_argument
     add("--output_dir", required=True, help="the folder of a trained image run")
-    add("--prior", default="ar1", help="whose latents; see docs/export.md")
+    add("--prior", default="training", help="whose latents; see docs/export.md")
     add("--batch_sizes", nargs="+", type=int, default=[1, 16])
     add("--repeats", type=int, default=5)
     add("--output", help="a JSON file")

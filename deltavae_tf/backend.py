@@ -86,6 +86,11 @@ def _jit(function, layer):
     return call
 
 
+def sampler_seed(key):
+    """A key, uint32 `[2]`, as the seed that TFP's `sample` takes."""
+    return key if name == "jax" else tf.bitcast(key, tf.int32)
+
+
 def make_variables(layer, *inputs):
     """Calls a layer once, for its variables alone.
 

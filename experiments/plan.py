@@ -54,7 +54,9 @@ def count(hparams, num_cores):
     spec = data.of(hparams, Options(output_dir="")).batch_spec(
         hparams.batch_size // num_cores
     )
-    batch = {name: tf.TensorSpec(*shape_and_type) for name, shape_and_type in spec.items()}
+    batch = {
+        name: tf.TensorSpec(*shape_and_type) for name, shape_and_type in spec.items()
+    }
     return costs.of_step(model, batch, has_average=hparams.ema_decay > 0)
 
 
@@ -154,7 +156,11 @@ def main(_):
         }
         print(json.dumps({**asked, **plan}, indent=1))
     else:
-        print(text(FLAGS.hparams_set or FLAGS.problem, hparams, FLAGS.tpu_num_shards, plan))
+        print(
+            text(
+                FLAGS.hparams_set or FLAGS.problem, hparams, FLAGS.tpu_num_shards, plan
+            )
+        )
 
 
 if __name__ == "__main__":

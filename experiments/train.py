@@ -65,7 +65,7 @@ def _bracketed(note):
 
 
 def alias(hparams_set, **defaults):
-    """Runs this program with a data set's own defaults: what `experiments.digits` is."""
+    """Runs this with a data set's own defaults: what `experiments.digits` is."""
     flags.defaults(hparams_set=hparams_set, **defaults)
     flags.run(main, flags.TRAINING)
 

@@ -2,9 +2,8 @@
 
 import importlib
 
-import experiments.sets  # noqa: F401: first, since it imports the components itself.
+import experiments.sets  # noqa: F401 (First: it imports the components itself.)
 from deltavae_tf import errors
-from experiments.build import components
 
 
 def model(hparams, seed: int = 0):
@@ -89,30 +88,3 @@ def optimizer(hparams):
         beta_2=hparams.adam_beta_2,
         epsilon=hparams.adam_epsilon,
     )
-
-
-def label(hparams) -> str:
-    """What people call a run's model: "beta-VAE", "delta-VAE, non-causal"."""
-    parts = {role: hparams.component(role) for role in components.ROLES}
-    objective, posterior = parts["objective"].label, parts["posterior"].label
-    prior = parts["prior"].label
-    if hparams.method == "independent_delta_vae":
-        name = "independent delta-VAE"
-    elif not objective:
-        name = " ".join(part for part in (posterior, prior) if part)
-    elif hparams.prior == "standard_normal" and not posterior:
-        name = objective
-    else:
-        name = f"{' '.join(p for p in (posterior, prior) if p)}, {objective}"
-    encoder = parts["encoder"].label
-    return f"{name}, {encoder}" if encoder and hparams.use_latents else name
-
-
-def style(hparams) -> dict:
-    """Color and marker of a run's points: the objective's, else the posterior's, else
-    the prior's."""
-    for role in ("objective", "posterior", "prior"):
-        found = hparams.component(role).style
-        if found:
-            return dict(found)
-    return {}

@@ -107,7 +107,9 @@ def _register(
             name,
             function,
             label,
-            (function.__doc__ or "").strip().splitlines()[0] if function.__doc__ else "",
+            (function.__doc__ or "").strip().splitlines()[0]
+            if function.__doc__
+            else "",
             dict(fields or {}),
             tuple(kinds),
             dict(needs or {}),

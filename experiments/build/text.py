@@ -15,8 +15,6 @@ def model(hparams, **parts):
     """A built `TextVAE`."""
     import deltavae_tf
 
-    found = deltavae_tf.TextVAE(
-        name="text_vae", max_length=hparams.max_length, **parts
-    )
+    found = deltavae_tf.TextVAE(name="text_vae", max_length=hparams.max_length, **parts)
     found(np.zeros((1, hparams.max_length), np.int32))
     return found

@@ -43,6 +43,7 @@ class Data(abc.ABC):
 
     def get_ready(self, folder) -> None:
         """Called once the run folder is claimed."""
+        del folder  # Most kinds keep nothing there.
 
     def _held_out(self, training):
         """(training split without what is held out, the rest)."""

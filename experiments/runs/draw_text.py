@@ -161,5 +161,7 @@ def _read(path):
             f"Received: {data_errors.one_line(error)}"
         ) from error
     if not content:
-        raise data_errors.DataError(f"{path} is empty: a line for each. Received: 0 bytes")
+        raise data_errors.DataError(
+            f"{path} is empty: a line for each. Received: 0 bytes"
+        )
     return lines

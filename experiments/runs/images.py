@@ -78,9 +78,7 @@ class Data(data.Data):
             model, path, jit_compile=jit_compile, details=details
         )
         shape = (4, *model.decoder.image_shape)
-        examples = np.random.default_rng(0).integers(
-            0, model.decoder.num_levels, shape
-        )
+        examples = np.random.default_rng(0).integers(0, model.decoder.num_levels, shape)
         inputs = {"images": tf.constant(examples, tf.uint8)}
         data.check_export(model, path, examples, inputs)
         return found

@@ -5,7 +5,7 @@
 This package knows every set: to import it registers them.
 """
 
-from experiments.sets import images, text  # noqa: F401: they register their sets.
+from experiments.sets import images, text  # noqa: F401 (They register sets.)
 from experiments.sets.listing import describe as describe
 from experiments.sets.registry import Hparams as Hparams
 from experiments.sets.registry import from_dict as from_dict

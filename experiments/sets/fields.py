@@ -141,9 +141,7 @@ COMMON = {
     "adam_beta_2": training(0.98, "Adam", low=0, below=1),
     "adam_epsilon": training(1e-9, "Adam", low=0),
     "clip_norm": training(0.0, "of the whole gradient; 0 is off", low=0),
-    "ema_decay": training(
-        0.999, "of the average of weights; 0 is off", low=0, below=1
-    ),
+    "ema_decay": training(0.999, "of the average of weights; 0 is off", low=0, below=1),
     "dtype": training(
         "float32",
         "of the computation; weights are float32",

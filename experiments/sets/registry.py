@@ -55,7 +55,7 @@ class Hparams:
 
     def __init__(self, values: Mapping[str, Any]):
         self._chosen = dict(values)
-        self._fields = _fields_of(self._chosen)
+        self._fields = fields_of(self._chosen)
         defaults = _KINDS[self._dataset().kind].defaults
         self._values = {
             name: field.checked(
@@ -136,7 +136,7 @@ class Hparams:
         if "problem" in pairs:
             self._check_kind(pairs["problem"])
         chosen = {**self._chosen, **{k: v for k, v in pairs.items() if k in _CHOICES}}
-        known = _fields_of(chosen)
+        known = fields_of(chosen)
         typed = {
             name: known[name].parsed(name, value) if name in known else value
             for name, value in pairs.items()
@@ -243,7 +243,7 @@ def _find_dataset(problem):
     return datasets.find(problem)
 
 
-def _fields_of(chosen) -> dict[str, Field]:
+def fields_of(chosen) -> dict[str, Field]:
     """The fields of a run that chose so, with `problem` and the parts first."""
     dataset = _find_dataset(chosen.get("problem"))
     kind = _KINDS[dataset.kind]
@@ -266,7 +266,9 @@ def option_field(option) -> Field:
     """The hyper-parameter that an option of a data set becomes."""
     declare = fields.architecture if option.shapes else fields.training
     return declare(
-        option.default, option.meaning, choices=option.choices or None,
+        option.default,
+        option.meaning,
+        choices=option.choices or None,
         value_type=option.type,
     )
 

@@ -106,9 +106,7 @@ register(
     *points(
         _ABLATION, "beta", (0.1, 0.2, 0.4, 0.6, 0.8, 0.9), "beta", method="beta_vae"
     ),
-    *points(
-        _ABLATION, "free_bits", (25, 50, 75, 100), "free_bits", method="free_bits"
-    ),
+    *points(_ABLATION, "free_bits", (25, 50, 75, 100), "free_bits", method="free_bits"),
     *points(
         _ABLATION,
         "free_bits",

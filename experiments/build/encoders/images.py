@@ -80,7 +80,7 @@ def _make(hparams, sizes, prior, policy, anti_causal):
         hparams.encoder_attention,
         anti_causal=anti_causal,
         initial_scale=prior.optimal_scale(),
-        # TODO-MERGE initial_loc_scale=hparams.initial_loc_scale,
+        initial_loc_scale=hparams.initial_loc_scale,
         name="encoder",
         **shared_arguments(hparams, sizes, policy),
     )

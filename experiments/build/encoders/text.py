@@ -55,7 +55,7 @@ def make(hparams, sizes, prior, policy):
         hparams.latent_channels,
         *shared_arguments(hparams),
         alpha=prior.alpha,
-        # TODO-MERGE initial_loc_scale=hparams.initial_loc_scale,
+        initial_loc_scale=hparams.initial_loc_scale,
         name="encoder",
         dtype=policy,
     )

@@ -5,7 +5,7 @@ from experiments.build import commitment, components
 
 @components.posterior(
     "independent_delta",
-    label="independent",
+    label="independent delta-VAE",
     color="C4",
     marker="D",
     kinds=("images",),

@@ -390,7 +390,9 @@ class _Channel:
         for diagonal, off in self._halves:
             scale = np.exp(0.5 * l[: len(diagonal)])
             found.append(
-                linalg.eigh_tridiagonal(diagonal * scale**2, off * scale[1:] * scale[:-1])
+                linalg.eigh_tridiagonal(
+                    diagonal * scale**2, off * scale[1:] * scale[:-1]
+                )
             )
         # For alpha next to 1 the smallest eigenvalue (an even one) is lost in rounding;
         # the determinant is known, as delta is -1/2 ln det A at l = 0.
@@ -422,7 +424,7 @@ class _Channel:
             # One above, one below, twice.
             k, j = v[b:], v[:b, None]
             c = (k + j) * (k - price) / (k - j)
-            pairs = (u[:, :b, None] * above[:, None, :] * np.sqrt(c))
+            pairs = u[:, :b, None] * above[:, None, :] * np.sqrt(c)
             pairs = pairs.reshape(m, b * (m - b))
             hessian[:m, :m] += pairs @ pairs.T
         return hessian

@@ -64,7 +64,7 @@ def brute_force(alpha, n, price):
     return rate_and_information(found.x)
 
 
-def marginal_entropy(loc, variance, num_samples=200_000):
+def marginal_entropy(loc, variance, num_samples=50_000):
     """h of an equal mixture of normals, loc and variance [N, n]: value and error."""
     rng = np.random.default_rng(1)
     which = rng.integers(len(loc), size=num_samples)
@@ -159,10 +159,10 @@ class BruteForceTest(parameterized.TestCase):
         best = max(
             information_at_rate(deltas[0] + share * excess, alpha[0], n)
             + information_at_rate(deltas[1] + (1 - share) * excess, alpha[1], n)
-            for share in np.linspace(0, 1, 201)
+            for share in np.linspace(0, 1, 41)
         )
         found = information_at_rate(sum(deltas) + excess, alpha, n)
-        self.assertAlmostEqual(found, best, delta=1e-4)
+        self.assertAlmostEqual(found, best, delta=1e-3)
         self.assertGreaterEqual(found, best - 1e-9)
 
 
@@ -256,7 +256,9 @@ class ShapeTest(parameterized.TestCase):
         self.assertEqual(rate_for_information(0, alpha, n), delta)
         # Where the price has reached 1 every nat is information.
         for rate in (delta + 40, delta + 41, delta + 1000):
-            self.assertAlmostEqual(information_at_rate(rate, alpha, n), rate, delta=1e-6)
+            self.assertAlmostEqual(
+                information_at_rate(rate, alpha, n), rate, delta=1e-6
+            )
             self.assertAlmostEqual(
                 rate_for_information(rate, alpha, n), rate, delta=1e-6
             )
@@ -269,7 +271,7 @@ class ShapeTest(parameterized.TestCase):
     @parameterized.parameters((0.5, 9), (0.95, 32), ([0.3, 0.9, 0.99], 16))
     def test_increasing_concave_and_below_the_rate(self, alpha, n):
         delta = committed_rate(np.atleast_1d(alpha), n)
-        rates = delta + np.linspace(0, 25, 60)
+        rates = delta + np.linspace(0, 25, 21)
         found = np.array([information_at_rate(rate, alpha, n) for rate in rates])
         gains = np.diff(found)
         self.assertTrue(np.all(gains >= np.diff(rates) - 1e-7))  # Slope 1 / mu >= 1.
@@ -347,9 +349,7 @@ class SolveAlphaTest(parameterized.TestCase):
         np.testing.assert_allclose(solved, alpha, atol=1e-6)
 
     def test_nothing_needs_no_alpha(self):
-        np.testing.assert_array_equal(
-            solve_alpha_for_information(0, 0.1, 8, 2), [0, 0]
-        )
+        np.testing.assert_array_equal(solve_alpha_for_information(0, 0.1, 8, 2), [0, 0])
         np.testing.assert_array_equal(
             solve_alpha_for_information(0, 0.1, 8, 2, 0.3), [0.3, 0.3]
         )

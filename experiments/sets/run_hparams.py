@@ -44,9 +44,9 @@ def add_kind(kind: Kind) -> None:
 class Hparams:
     """The numbers of one run: `hparams.batch_size`, ...; immutable.
 
-    Made by `make` and `from_dict`, changed by `replace` and `changed`. It keeps what was
-    once chosen for parts that are not in use now, so that a set may be based on another
-    one with another prior.
+    Made by `make` and `from_dict`, changed by `replace` and `changed`. It keeps what
+    was once chosen for parts that are not in use now, so that a set may be based on
+    another one with another prior.
 
     Raises:
       UserError: a value or a combination that makes no sense.

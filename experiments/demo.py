@@ -29,8 +29,8 @@ How to read it. All three see the pixels in raster order, and their decoders are
     them afterwards: what they really carry, at most. The rest is the price of the
     commitment.
   - agreement: reconstructions that a classifier of real images puts into their
-    original's class; of 10 classes, chance is 10 %, and it is right about {accuracy:.0%}
-    of the originals. probe: a linear classifier reads the class off the latents.
+    original's class. Chance is 10 %, and it is right about {accuracy:.0%} of the
+    originals. probe: a linear classifier reads the class off the latents.
   - bits/dim (aux): the code length of a pixel, lower is better; latents cost nothing
     where it is that of the decoder alone.
 {picture}: test images; what each model makes of their latents.

@@ -33,7 +33,13 @@ _HOW_TO_GET_IT = (
 )
 
 
-def load(split, data_dir=None, tmp_dir=None, download=False, archive_md5=None):
+def load(
+    split: str,
+    data_dir: str | None = None,
+    tmp_dir: str | None = None,
+    download: bool = False,
+    archive_md5: dict[str, str] | None = None,
+) -> splits.Split:
     """Loads a split from the first of these that is in `data_dir`.
 
     1. Records, `data_batch_1.bin` to `data_batch_5.bin` or `test_batch.bin`, each

@@ -44,7 +44,7 @@ class Option:
     choices: tuple = ()
     shapes: bool = False
 
-    def check(self, value):
+    def check(self, value: Any) -> Any:
         """`value`; a `DataError` unless it is one that the option can have."""
         if type(value) is not self.type:
             raise errors.DataError(
@@ -115,7 +115,7 @@ class Dataset:
         data_dir: str | None = None,
         tmp_dir: str | None = None,
         download: bool = False,
-    ):
+    ) -> Any:
         """Reads a split, or finds where it is.
 
         Args:
@@ -245,7 +245,7 @@ def add(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def check_split(split, known=("train", "test")):
+def check_split(split: str, known: tuple[str, ...] = ("train", "test")) -> None:
     """Raises a `DataError` unless `split` is one of these names."""
     if split not in known:
         raise errors.DataError(

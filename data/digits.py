@@ -11,7 +11,7 @@ CLASS_NAMES = tuple("0123456789")
 NUM_EXAMPLES = {"train": 1500, "test": 297}
 
 
-def load(split, **where):
+def load(split: str, **where) -> splits.Split:
     """Loads handwritten digits, 8 x 8 pixels of 17 grey levels, with their class.
 
     The 1,797 images (the test half of UCI's "Optical recognition of handwritten

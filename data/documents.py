@@ -16,7 +16,7 @@ _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[\"*(A-Z
 _SENTENCE = re.compile(r"[\"*(]*[A-Z](?:.*[a-z].*)[.!?]\)?")
 
 
-def load(split, **where):
+def load(split: str, **where) -> corpora.Corpus:
     """The prose of `pydoc_data.topics`: what `help("FLOAT")` and the like print.
 
     Paragraphs are joined and split into sentences; headings, grammar, tables and code
@@ -46,7 +46,7 @@ def load(split, **where):
     )
 
 
-def sentences():
+def sentences() -> list[str]:
     """All different sentences, a list of str in the order of the topics."""
     from pydoc_data import topics  # Half a megabyte that images never need.
 

@@ -62,7 +62,13 @@ _HOW_TO_GET_IT = (
 )
 
 
-def load(split, data_dir=None, tmp_dir=None, download=False, image_size=28):
+def load(
+    split: str,
+    data_dir: str | None = None,
+    tmp_dir: str | None = None,
+    download: bool = False,
+    image_size: int = 28,
+) -> splits.Split:
     """Loads a split from the first of these that is in `data_dir`.
 
     1. The official IDX files, each gzipped (`.gz`) or not. What they hold is compared
@@ -105,7 +111,7 @@ def load(split, data_dir=None, tmp_dir=None, download=False, image_size=28):
     )
 
 
-def halve(image):
+def halve(image: np.ndarray) -> np.ndarray:
     """The means of 2x2 pixels, rounded to the nearest integer, halves up.
 
     Args:

@@ -25,7 +25,7 @@ SHA256 = "ed215abcceb869f37df3c1f0de0c2b5eda7382e630d53d83361af13e5f646693"
 _MAX_BYTES = 2_000_000
 
 
-def load(split, **where):
+def load(split: str, **where) -> splits.Split:
     """Loads a split.
 
     Args:
@@ -55,7 +55,7 @@ def load(split, **where):
     )
 
 
-def make(data_dir):
+def make(data_dir: str) -> dict[str, np.ndarray]:
     """The file's content, made from the official files.
 
     Args:

@@ -106,7 +106,12 @@ class _Images:
         return self._split.read(np.arange(len(self))[where])
 
 
-def load(split, data_dir=None, tmp_dir=None, download=False):
+def load(
+    split: str,
+    data_dir: str | None = None,
+    tmp_dir: str | None = None,
+    download: bool = False,
+) -> StreamedSplit:
     """Opens a split's archive, `train_32x32.tar` or `valid_32x32.tar`.
 
     It is looked for in `data_dir`, and in `data_dir`/downloads/manual, where

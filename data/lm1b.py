@@ -33,14 +33,14 @@ _HOW_TO_GET_IT = (
 
 
 def load(
-    split,
-    data_dir=None,
-    tmp_dir=None,
-    download=False,
-    train_files=TRAIN_FILES,
-    eval_files=TEST_FILES,
-    archive_sha256=ARCHIVE_SHA256,
-):
+    split: str,
+    data_dir: str | None = None,
+    tmp_dir: str | None = None,
+    download: bool = False,
+    train_files: str = TRAIN_FILES,
+    eval_files: str = TEST_FILES,
+    archive_sha256: str = ARCHIVE_SHA256,
+) -> corpora.Corpus:
     """Finds a split in the first of these that `data_dir` has.
 
     1. Shards, in `data_dir` or in the folders that the archive unpacks to. A single

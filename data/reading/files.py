@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 
-def expanded(path):
+def expanded(path: str) -> str:
     """The path with the home folder in place of a leading `~`."""
     return os.path.expanduser(path) if _is_local(path) else path
 
@@ -30,7 +30,7 @@ def is_folder(path):
         return _gfile().isdir(path)
 
 
-def names(path):
+def names(path: str) -> list[str]:
     """The names of what a folder holds, a list of str."""
     if _is_local(path):
         return os.listdir(path)
@@ -38,7 +38,7 @@ def names(path):
         return _gfile().listdir(path)
 
 
-def size(path):
+def size(path: str) -> int:
     """How many bytes a file has."""
     if _is_local(path):
         return os.path.getsize(path)

@@ -16,7 +16,7 @@ from data.reading import archives, errors
 _UNSIGNED_BYTES = bytes([0, 0, 8])
 
 
-def read(path, shape, what):
+def read(path: str, shape: tuple[int, ...], what: str) -> np.ndarray:
     """Reads a file, plain or gzipped, whose shape is known.
 
     Nothing is read beyond what such a file has, but for one byte.

@@ -6,6 +6,7 @@ lets them through: `clean` says what a line is.
 """
 
 import codecs
+from collections.abc import Iterator
 
 from absl import logging
 
@@ -20,12 +21,12 @@ _LARGEST_FILE = 1 << 26
 _BYTE_ORDER_MARK = "\ufeff"
 
 
-def clean(line):
+def clean(line: str) -> str:
     """A str without a leading byte order mark and without trailing white space."""
     return line.lstrip(_BYTE_ORDER_MARK).rstrip()
 
 
-def read_whole(path):
+def read_whole(path: str) -> list[str]:
     """Reads a small file of text, such as one to decode.
 
     Args:
@@ -61,7 +62,7 @@ def read_whole(path):
     return found
 
 
-def read_in_pieces(path):
+def read_in_pieces(path: str) -> Iterator[list[bytes]]:
     """Iterates over lists of raw lines of a file, about a megabyte at a time.
 
     As `split` gives them. A local path, or one of a bucket.
@@ -84,7 +85,7 @@ def read_in_pieces(path):
         yield _split(rest, path)
 
 
-def split(content, name):
+def split(content: bytes, name: str) -> list[bytes]:
     """The raw lines of a file's bytes, each without its LF; a CR stays.
 
     Args:
@@ -95,7 +96,7 @@ def split(content, name):
     return _split(content, name)
 
 
-def log_trimmed(count, name):
+def log_trimmed(count: int, name: str) -> None:
     """Says once for a file or corpus how many lines `clean` changed, if any."""
     if count:
         logging.warning("%s: %s %s trimmed.", name, f"{count:,}", TRIMMED)

@@ -1,5 +1,6 @@
 """A text file is the same lines on whatever system it was written."""
 
+import collections
 import logging
 import random
 
@@ -105,7 +106,11 @@ def test_random_files_are_read_as_python_reads_text(tmp_path, monkeypatch):
         monkeypatch.setattr(lines, "_CHUNK_BYTES", 1 + case % 9)
         pieces = list(lines.read_in_pieces(str(path)))
         corpus = corpora.Corpus(name="x", chunks=lambda pieces=pieces: iter(pieces))
-        assert list(corpus.lines()) == [x for x in expected if x]
+        counts = collections.Counter()
+        found = [x for some in corpus.cleaned(counts) for x in some]
+        assert found == [x for x in expected if x]
+        assert counts["lines"] == len(expected)
+        assert counts["empty lines"] == expected.count("")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,13 @@ def check(hparams, flags) -> None:
         raise errors.UserError("--rows must be at least 2 here. Received: 1")
 
 
+def lines_of(path: str) -> list[str]:
+    """The lines of a text file, whatever system wrote it."""
+    from data.text import lines
+
+    return lines.read_whole(path)
+
+
 def draw(run, flags) -> None:
     """Makes the lines, and prints or writes them.
 
@@ -105,7 +112,7 @@ def _completion(model, vocabulary, flags):
     from deltavae_tf.sampling import text
 
     lines = []
-    for number, line in enumerate(_read(flags.decode_from_file)):
+    for number, line in enumerate(lines_of(flags.decode_from_file)):
         prefix = vocabulary.encode([line]).numpy()[0][:-1]
         if len(prefix) >= model.max_length:
             raise data_errors.DataError(
@@ -128,7 +135,7 @@ def _completion(model, vocabulary, flags):
 def _reconstruction(model, vocabulary, flags):
     from data.text import sentences
 
-    lines = _read(flags.decode_from_file)
+    lines = lines_of(flags.decode_from_file)
     tokens = sentences.encode_lines(lines, vocabulary, model.max_length)
     return vocabulary.decode_to_strings(model.reconstruct(tokens, **_settings(flags)))
 
@@ -136,7 +143,7 @@ def _reconstruction(model, vocabulary, flags):
 def _score(model, vocabulary, flags):
     from data.text import sentences
 
-    lines = _read(flags.decode_from_file)
+    lines = lines_of(flags.decode_from_file)
     tokens = sentences.encode_lines(lines, vocabulary, model.max_length)
     terms = {name: np.array(value) for name, value in model(tokens).items()}
     names = ["distortion", "rate", "rate_aux", "committed_rate"]
@@ -146,22 +153,3 @@ def _score(model, vocabulary, flags):
         numbers.append(str(np.count_nonzero(tokens[i])))
         found.append("\t".join([*numbers, line]))
     return found
-
-
-def _read(path):
-    """The lines of a file, each a str."""
-    with open(path, "rb") as file:
-        content = file.read()
-    try:
-        lines = content.decode().removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        number = content[: error.start].count(b"\n") + 1
-        raise data_errors.DataError(
-            f"Line {number} of {path} is no UTF-8. "
-            f"Received: {data_errors.one_line(error)}"
-        ) from error
-    if not content:
-        raise data_errors.DataError(
-            f"{path} is empty: a line for each. Received: 0 bytes"
-        )
-    return lines

@@ -21,7 +21,7 @@ import importlib
 import math
 import numbers
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from deltavae_tf.errors import NotFiniteError, UserError
 
@@ -203,15 +203,16 @@ def _numbers(measurement: Measurement, context) -> dict:
     declared = [m.name for m in measurement.metrics]
     if given is None:
         return {}
-    if isinstance(given, numbers.Real):
-        if len(declared) != 1:
-            raise UserError(
-                f"{measurement.function.__qualname__} declares {len(declared)} metrics "
-                f"and must return a dict of numbers. Received: {given!r}"
-            )
+    if isinstance(given, numbers.Real) and len(declared) == 1:
         given = {declared[0]: given}
+    if not isinstance(given, Mapping):
+        raise UserError(
+            f"{measurement.function.__qualname__} declares {declared}: it must "
+            "return a dict of numbers, or one number for one metric. "
+            f"Received: {given!r}"
+        )
     found = {}
-    for name, value in dict(given).items():
+    for name, value in given.items():
         if name not in declared or not isinstance(value, numbers.Real):
             raise UserError(
                 f"{measurement.function.__qualname__} must return numbers of the "

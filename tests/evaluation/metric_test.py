@@ -257,7 +257,10 @@ def test_what_is_no_metric(registry, model):
             metric.register(metric.Metric("a"), **bad)
     with pytest.raises(UserError, match="did you mean 'rate_aux_nats'.*'rate_au_nats'"):
         metric.find("rate_au_nats")
-    results = [({"b": 1.0}, UserError, "'b': 1.0"), ("much", UserError, "")]
+    results = [
+        ({"b": 1.0}, UserError, "'b': 1.0"),
+        ("much", UserError, "it must return a dict"),
+    ]
     results += [({"a": None}, UserError, "'a': None")]
     results += [(float("nan"), NotFiniteError, "The metric a is not finite")]
     for given, error, message in results:

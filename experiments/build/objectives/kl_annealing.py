@@ -6,7 +6,7 @@ from experiments.sets import fields
 
 @components.objective(
     "kl_annealing",
-    label="annealing",
+    label="KL annealing",
     color="C6",
     marker="<",
     fields={

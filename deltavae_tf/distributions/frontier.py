@@ -106,7 +106,7 @@ class Channel:
     def __init__(self, alpha, n, start):
         """`start`, float `[(n + 1) // 2]`, is written to: log_s at the last price."""
         self.committed_rate = ar1.committed_rate([alpha], n)
-        self._n, self._log_s, self._log_sast = n, start, None
+        self._n, self._log_s, self._last = n, start, None
         variance = np.full(n, 1 / (1 + alpha**2))  # Eq. 1's, over 1 - alpha^2.
         variance[[0, -1]] = 1
         off = -alpha * np.sqrt(variance[1:] * variance[:-1])
@@ -131,8 +131,8 @@ class Channel:
             return Point(price, self.committed_rate, 0.0, 0.0)
         log_s = self._log_s
         value, gradient, spectrum = self._value(log_s, price)
-        if self._log_sast is not None:  # Go on along the frontier, if that is better.
-            ahead = log_s + self._log_sast[1] * (price - self._log_sast[0])
+        if self._last is not None:  # Go on along the frontier, if that is better.
+            ahead = log_s + self._last[1] * (price - self._last[0])
             found = self._value(ahead, price)
             if found[0] < value:
                 log_s, (value, gradient, spectrum) = ahead, found
@@ -163,7 +163,7 @@ class Channel:
             moved[: len(u)] += np.sum(u[:, b] ** 2, axis=1)
         slope = sum(np.sum(b) for b in below) / price
         tangent = -linalg.cho_solve(factor, moved)  # d log_s / d price.
-        self._log_sast = price, tangent
+        self._last = price, tangent
         slope = 0.5 * (slope - moved @ tangent)
         return Point(price, self.committed_rate + 0.5 * value, information, slope)
 

@@ -104,14 +104,14 @@ _OF_PROGRAMS = ("experiments/", "benchmarks_test.py", "readme_test.py")
 _OF_PROGRAMS += ("notebooks_test.py",)
 
 
-def tests():
+def library_tests():
     for path in sorted((ROOT / "tests").rglob("*.py")):
         name = path.relative_to(ROOT / "tests").as_posix()
         if not name.startswith(_OF_PROGRAMS):
             yield name, path
 
 
-@pytest.mark.parametrize("name, path", tests())
+@pytest.mark.parametrize("name, path", library_tests())
 def test_tests_of_the_library_do_without_experiments(name, path):
     roots = {other.split(".")[0] for other in imported(path)}
     # A module of tests/experiments counts as one of experiments/.
@@ -125,6 +125,6 @@ def test_tests_of_the_library_do_without_experiments(name, path):
 
 
 def test_that_test_looks_at_the_library():
-    names = {name for name, _ in tests()}
+    names = {name for name, _ in library_tests()}
     assert {"training/loop_test.py", "tiny.py", "models/delta_vae_test.py"} <= names
     assert len(names) > 40

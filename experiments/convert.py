@@ -35,16 +35,16 @@ def main(_):
     if "method" not in held:
         raise errors.UserError(f"{source} needs no converter. Received: a newer run")
     identity = {name: held.pop(name) for name in runs.IDENTITY if name in held}
-    hparams = of_first_version(held)
+    chosen = of_first_version(held)
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("checkpoints", ".*"))
-    content = {"experiment": hparams.problem, "hparams": hparams.to_dict() | identity}
+    content = {"experiment": chosen.problem, "hparams": chosen.to_dict() | identity}
     path = os.path.join(target, "hparams.json")
     checkpoints.write_json(path, content, sort_keys=True)
     if os.path.exists(os.path.join(target, "evaluation.json")):
         os.remove(os.path.join(target, "evaluation.json"))  # --schedule=evaluate.
     manager = checkpoints.CheckpointManager(
         os.path.join(target, "checkpoints"),
-        checkpoints.fingerprint(hparams.architecture()),
+        checkpoints.fingerprint(chosen.architecture()),
         keep_max=0,
     )
     folder = os.path.join(source, "checkpoints")
@@ -52,19 +52,19 @@ def main(_):
     for name in names:
         found = checkpoints.read(os.path.join(folder, name))
         manager.save(found.step, found.arrays, found.metadata)
-    print(f"Wrote {target}: {len(names)} checkpoints of a {hparams.method}")
+    print(f"Wrote {target}: {len(names)} checkpoints of a {chosen.method}")
 
 
 def of_first_version(values):
     """`Hparams` of the fields of version 0.1, which had them all in every run."""
     from experiments import sets
-    from experiments.sets import methods, registry
+    from experiments.sets import methods, run_hparams
 
     values = dict(values)
     values |= methods.expand(values.pop("method"))
     if "layers" in values:
         values["encoder"] = "transformer"
-    read = registry.fields_of(values)
+    read = run_hparams.fields_of(values)
     return sets.from_dict({k: v for k, v in values.items() if k in read})
 
 

@@ -15,9 +15,9 @@ Q = E[diag(s^2)] + E[m m^T] and S = exp(E[ln diag(s^2)]), the geometric mean. Th
     rate  = 1/2 [ tr(P^-1 Q) - ln det S + ln det P - n ],
     I    <= 1/2 [ ln det Q - ln det S ],    Q >= E[diag(s^2)] >= S:
 
-the rate is exact; h(z) is at most a normal's of the same covariance, which is at most Q;
-and a geometric mean is at most an arithmetic one. Channels add up: the rate reads only
-the diagonal blocks of Q, and ln det Q is at most the sum over these blocks (Fischer).
+the rate is exact; h(z) is at most a normal's of the same covariance, which is at most
+Q; and a geometric mean is at most an arithmetic one. Channels add up: the rate reads
+only the diagonal blocks of Q, and ln det Q is at most their sum (Fischer).
 For any price 0 < mu < 1,
 
     D(mu) = min over Q >= S of  rate - mu I
@@ -29,21 +29,12 @@ mu = 1 has): there is no duality gap, and F(rate) = min over mu of (rate - D(mu)
 concave and increasing. The price mu is dF's inverse: nats of rate for one more nat of
 information. From the limit at mu = 1 on, Q = P and F(rate) = rate.
 
-The numbers. Divide each step by its scale in S: with A = S^1/2 P^-1 S^1/2 and its
-eigenvalues v, the best Q has the eigenvalues max(1, mu / v) (water-filling), and
-
-    rate - mu I = 1/2 [ sum_k phi(v_k) - ln det S + ln det P - n ],
-    phi(v) = v if v >= mu, else mu + mu ln(v / mu),
-
-is convex in l = ln S - ln(S of Eq. 1), which Newton's method finds. The chain is
-symmetric in time, and so is l: A falls apart into two tridiagonal halves.
-
 Where a run cannot come up to F, though F is tight (a linear encoder of normal data of
-n d dimensions meets it): the aggregate posterior is a mixture, not a normal; its mean is
-not 0; the scales depend on x; channels correlate. With N equally likely examples I is
-also at most ln N. What F does not bound: the auxiliary rate, which is at least I and may
-lie above F; posteriors that are not independent over time given x; and, for sentences,
-what their lengths say (given the length, it holds length by length).
+n d dimensions meets it): the aggregate posterior is a mixture, not a normal; its mean
+is not 0; the scales depend on x; channels correlate. With N equally likely examples I
+is also at most ln N. What F does not bound: the auxiliary rate, which is at least I and
+may lie above F; posteriors that are not independent over time given x; and, for
+sentences, what their lengths say (given the length, it holds length by length).
 """
 
 import math
@@ -52,14 +43,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg, optimize
+from scipy import optimize
 
 from deltavae_tf import errors
-from deltavae_tf.distributions import ar1
+from deltavae_tf.distributions import frontier
 
-# Beyond it the rate is information but for some 1e-8 nats, and F is taken for linear.
-_HIGHEST_PRICE = 1 - 1e-6
-# A rate may be measured in float32: so much below delta (relative, at least 1 nat) is it.
+# A rate may be measured in float32: so much below delta, relative, is delta.
 _ROUNDING = 1e-4
 
 
@@ -88,7 +77,7 @@ def information_at_rate(
       UserError: the rate is below the committed rate (by more than float32's rounding:
         1e-4 of it), which no encoder can have.
     """
-    prior = _Prior(alpha, num_timesteps)
+    prior = _prior(alpha, num_timesteps)
     rate, delta = _number("rate", rate), prior.committed_rate
     if rate < delta - _ROUNDING * max(delta, 1):
         raise errors.UserError(
@@ -125,7 +114,7 @@ def rate_for_information(
     Raises:
       UserError: the information is negative.
     """
-    prior = _Prior(alpha, num_timesteps)
+    prior = _prior(alpha, num_timesteps)
     information = _check_information(information)
     if information == 0:
         return prior.committed_rate
@@ -149,7 +138,7 @@ def information_frontier(
     Returns:
       Frontier, its points in the order of `prices`.
     """
-    prior = _Prior(alpha, num_timesteps)
+    prior = _prior(alpha, num_timesteps)
     if prices is None:
         # Even steps of the log odds: both ends, where the curve bends, get their share.
         odds = [math.log(p / (1 - p)) for p in (min(prior.lowest_price, 0.99), 0.999)]
@@ -186,7 +175,8 @@ def solve_alpha_for_information(
     over a high committed rate; a high price is content with fast ones.
 
     Information grows with each alpha, as seen on a grid of alphas, prices and n; we
-    have no proof.
+    have no proof. Next to 1 it grows as the logarithm of 1 / (1 - alpha), and alpha's
+    own digits limit it: within 1e-10 of 1, to 1e-6 nats or worse.
 
     Args:
       information: float, I(x; z), nats for all channels; at least 0. For 0 the
@@ -201,7 +191,7 @@ def solve_alpha_for_information(
       float64 numpy `[d]`, not decreasing.
 
     Raises:
-      UserError: no alpha below 1 gives this information; the message names the interval.
+      UserError: no alpha below 1 gives this; the message names the interval.
     """
     information = _check_information(information)
     price = _number("price", price)
@@ -232,7 +222,7 @@ def solve_alpha_for_information(
         )
 
     def carried(t):
-        prior = _Prior(alpha(t), num_timesteps, starts)
+        prior = _prior(alpha(t), num_timesteps, starts)
         return prior.at(price).information
 
     low = 0.0 if alpha_min is None else -math.log1p(-alpha_min)
@@ -247,191 +237,10 @@ def solve_alpha_for_information(
     return alpha(optimize.brentq(lambda t: carried(t) - information, low, high))
 
 
-class _Point(NamedTuple):
-    """The optimum at one price; nats."""
-
-    price: float
-    dual: float  # D(price): the least rate - price * information.
-    information: float
-    slope: float  # d information / d price.
-
-    @property
-    def rate(self):
-        return self.dual + self.price * self.information
-
-
-class _Prior:
-    """Channels apart, at one price for all."""
-
-    def __init__(self, alpha, num_timesteps, starts=None):
-        alpha, counts = np.unique(_check_alpha(alpha), return_counts=True)
-        n = _check_num_timesteps(num_timesteps)
-        starts = {} if starts is None else starts
-        self._channels = [
-            _Channel(a, n, starts.setdefault(k, np.zeros((n + 1) // 2)))
-            for k, a in enumerate(alpha)
-        ]
-        self._counts = counts
-        self.committed_rate = self._sum(c.committed_rate for c in self._channels)
-        self.lowest_price = min(c.lowest_price for c in self._channels)
-
-    def _sum(self, values):
-        return math.fsum(
-            count * x for count, x in zip(self._counts, values, strict=True)
-        )
-
-    def at(self, price):
-        """The point with this price."""
-        points = [channel.at(price) for channel in self._channels]
-        return _Point(price, *map(self._sum, list(zip(*points, strict=True))[1:]))
-
-    def find(self, gap):
-        """The point where a gap is 0; the last one before price 1 if none is.
-
-        Newton's method in the log odds of the price, kept between bounds.
-
-        Args:
-          gap: function of a _Point: a number that increases with the price, and its
-            derivative.
-
-        Returns:
-          _Point, so near that F, least over all prices, is right to 1e-9.
-        """
-        low, high = (_log_odds(p) for p in (self.lowest_price, _HIGHEST_PRICE))
-        end = max(low, high)
-        now = min(0.5 * low, end)  # Between the lowest price and 1/2.
-        while True:
-            point = self.at(1 / (1 + math.exp(-now)))
-            value, slope = gap(point)
-            if now >= end and value <= 0:
-                return point
-            low, high = (now, high) if value < 0 else (low, now)
-            slope *= point.price * (1 - point.price)
-            then = now - value / slope if slope > 0 else math.inf
-            if not low < then < high:
-                # 4 in log odds at once at most: the last price costs the most.
-                then = min(now + 4, end) if high == end else (low + high) / 2
-            moved = abs(then - now) * (1 - point.price)  # In the price's logarithm.
-            if point.slope * point.price * moved**2 < 1e-9 and slope > 0:
-                return point
-            now = then
-
-
-class _Channel:
-    """One channel's convex problem: the l of the module's docstring, by Newton."""
-
-    def __init__(self, alpha, n, start):
-        """`start`, float `[(n + 1) // 2]`, is written to: l at the last price."""
-        self.committed_rate = ar1.committed_rate([alpha], n)
-        self._n, self._l, self._last = n, start, None
-        variance = np.full(n, 1 / (1 + alpha**2))  # Eq. 1's, over 1 - alpha^2.
-        variance[[0, -1]] = 1
-        off = -alpha * np.sqrt(variance[1:] * variance[:-1])
-        # A at l = 0 has ones on its diagonal and `off` beside it. Its halves: vectors
-        # that are even, and odd, about the middle; each a diagonal and what is beside.
-        half, rest = n // 2, n % 2
-        even, odd = np.ones(half + rest), np.ones(half)
-        even_off, odd_off = off[: half + rest - 1].copy(), off[: half - 1]
-        if rest:
-            even_off[-1] *= math.sqrt(2)
-        else:
-            even[-1] += off[half - 1]
-            odd[-1] -= off[half - 1]
-        self._halves = (even, even_off), (odd, odd_off)
-        self._times = np.full(half + rest, 2.0)  # How many steps have each l.
-        self._times[half:] = 1
-        self.lowest_price = self._spectrum(np.zeros(half + rest))[0][0][0]
-
-    def at(self, price):
-        """The _Point with this price."""
-        if price <= self.lowest_price:
-            return _Point(price, self.committed_rate, 0.0, 0.0)
-        l = self._l
-        value, gradient, spectrum = self._value(l, price)
-        if self._last is not None:  # Go on along the frontier, if that is better.
-            ahead = l + self._last[1] * (price - self._last[0])
-            found = self._value(ahead, price)
-            if found[0] < value:
-                l, (value, gradient, spectrum) = ahead, found
-        for _ in range(100):
-            hessian = self._hessian(spectrum, price)
-            factor = linalg.cho_factor(hessian)
-            step = -linalg.cho_solve(factor, gradient)
-            decrease = -gradient @ step
-            size = 1.0
-            while True:
-                new = self._value(l + size * step, price)
-                if new[0] <= value - 1e-4 * size * decrease + 1e-14 * self._n:
-                    break
-                size /= 2
-            l = l + size * step
-            value, gradient, spectrum = new
-            if decrease <= 1e-10 * price:
-                break
-        self._l[:] = l
-        below = [v < price for v, _ in spectrum]
-        information = sum(
-            0.5 * np.sum(np.log(price / v[b]))
-            for (v, _), b in zip(spectrum, below, strict=True)
-        )
-        # d gradient / d price.
-        moved = np.zeros_like(l)
-        for (_, u), b in zip(spectrum, below, strict=True):
-            moved[: len(u)] += np.sum(u[:, b] ** 2, axis=1)
-        slope = sum(np.sum(b) for b in below) / price
-        tangent = -linalg.cho_solve(factor, moved)  # d l / d price.
-        self._last = price, tangent
-        slope = 0.5 * (slope - moved @ tangent)
-        return _Point(price, self.committed_rate + 0.5 * value, information, slope)
-
-    def _spectrum(self, l):
-        """Eigenvalues, ascending, and eigenvectors of both halves of A."""
-        found = []
-        for diagonal, off in self._halves:
-            scale = np.exp(0.5 * l[: len(diagonal)])
-            found.append(
-                linalg.eigh_tridiagonal(
-                    diagonal * scale**2, off * scale[1:] * scale[:-1]
-                )
-            )
-        # For alpha next to 1 the smallest eigenvalue (an even one) is lost in rounding;
-        # the determinant is known, as delta is -1/2 ln det A at l = 0.
-        (even, _), (odd, _) = found
-        others = np.sum(np.log(even[1:])) + np.sum(np.log(odd))
-        even[0] = np.exp(self._times @ l - 2 * self.committed_rate - others)
-        return found
-
-    def _value(self, l, price):
-        """2 (rate - price * information - delta), its gradient in l, the spectrum."""
-        spectrum = self._spectrum(l)
-        value, gradient = -self._times @ l - self._n, -self._times
-        for v, u in spectrum:
-            floored = np.maximum(v, price)
-            value += np.sum(floored + price * np.log(np.minimum(v / price, 1)))
-            gradient = gradient + np.pad(u**2 @ floored, (0, len(l) - len(v)))
-        return value, gradient, spectrum
-
-    def _hessian(self, spectrum, price):
-        """Of `_value`: sum_kj c_kj (u_k u_j) (u_k u_j)^T with
-        c_kj = (v_k + v_j) / 2 * (max(v_k, price) - max(v_j, price)) / (v_k - v_j)."""
-        size = len(self._times)
-        hessian = 1e-13 * np.eye(size)
-        for v, u in spectrum:
-            m, b = len(v), np.sum(v < price)
-            # Both above the price: c is (v_k + v_j) / 2. Both below: 0.
-            above = u[:, b:]
-            hessian[:m, :m] += (above @ above.T) * ((above * v[b:]) @ above.T)
-            # One above, one below, twice.
-            k, j = v[b:], v[:b, None]
-            c = (k + j) * (k - price) / (k - j)
-            pairs = u[:, :b, None] * above[:, None, :] * np.sqrt(c)
-            pairs = pairs.reshape(m, b * (m - b))
-            hessian[:m, :m] += pairs @ pairs.T
-        return hessian
-
-
-def _log_odds(price):
-    return math.log(price / (1 - price)) if price < 1 else math.inf
+def _prior(alpha, num_timesteps, starts=None):
+    return frontier.Prior(
+        _check_alpha(alpha), _check_num_timesteps(num_timesteps), starts
+    )
 
 
 def _number(name, value):

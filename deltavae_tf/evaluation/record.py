@@ -143,7 +143,7 @@ def merge(old: dict | None, new: dict) -> dict:
         parts = [r["weights"][name] for r in (old, new) if name in r["weights"]]
         if parts:
             weights[name] = {
-                split: {k: v for part in parts for k, v in part[split].items()}
+                split: _merged([part[split] for part in parts])
                 for split in metric.SPLITS
             }
     training = new["data"]["training"] or old["data"]["training"]
@@ -154,6 +154,13 @@ def merge(old: dict | None, new: dict) -> dict:
         "model": {**new["model"], "parameters": parameters},
         "weights": weights,
     }
+
+
+def _merged(parts):
+    """The newer numbers over the older, unless those are of more or fewer examples."""
+    counts = {part["num_examples"] for part in parts if "num_examples" in part}
+    parts = parts if len(counts) < 2 else parts[-1:]
+    return {k: v for part in parts for k, v in part.items()}
 
 
 def _identity(record):

@@ -12,7 +12,8 @@ def line(record: dict) -> str:
     """The verdict on the best weights, for a terminal.
 
     What latents carry is I(x; z) where it was measured and is not near its limit log N;
-    else the auxiliary rate, which I(x; z) cannot exceed. Of images it is told in bits
+    else the lowest of what it cannot exceed: the rate under either prior, and the
+    information frontier. Of images it is told in bits
     per image, of sentences in nats per token. Below half a bit an example the model is
     said to have collapsed.
 
@@ -24,25 +25,45 @@ def line(record: dict) -> str:
         return "No verdict: no rate was measured."
     if found["rate_aux_nats"] == found.get("rate_nats") == 0.0:
         return f"decoder alone, without latents: {_cost(found)} of distortion"
-    carried, source = units.bits(found["rate_aux_nats"]), "auxiliary rate"
+    carried, source = _least_bound(found)
     told = [f"I(x; z) {_limited(found)}"] if "mutual_information_nats" in found else []
     if told:
         estimate = units.bits(found["mutual_information_nats"])
         limit = units.bits(found["mutual_information_limit_nats"])
         if estimate < min(carried, limit - _ROOM_BITS):
-            told = [f"auxiliary rate {carried:.2f} bits"]
+            told = [f"{source} {carried:.2f} bits"]
             carried, source = max(estimate, 0.0), f"I(x; z), {_limit(found)}"
     amount = f"{_plain(carried)} bits"
     if record["data"]["kind"] == "text":
-        per_token = found["rate_aux_per_token"]
+        per_token = carried / units.bits(found["rate_aux_nats"])
+        per_token *= found["rate_aux_per_token"]
         amount = f"{per_token:.4f} nats per token ({amount} a sentence)"
     if "information_frontier_nats" in found:
         most = units.bits(found["information_frontier_nats"])
-        amount += f" of at most {_plain(most)} at this rate"
+        if most > carried:
+            amount += f" of at most {_plain(most)} at this rate"
     if "gain" in found:
         told.append(f"each bit of it saves {found['gain']:.2f} bits of distortion")
     start = "collapsed: latents carry" if carried < _LEAST_BITS else "latents carry"
     return f"{start} {amount} (by the {'; '.join([source, *told])})"
+
+
+def _least_bound(found):
+    """(bits, name) of the lowest upper bound on I(x; z).
+
+    Any prior's rate is one, and so is the frontier: an auxiliary prior that is not
+    fitted yet says less than these.
+    """
+    bounds = {
+        "auxiliary rate": found["rate_aux_nats"],
+        "rate, which the auxiliary prior does not lower yet": found.get("rate_nats"),
+        "information frontier, which is below the auxiliary rate": found.get(
+            "information_frontier_nats"
+        ),
+    }
+    known = {name: nats for name, nats in bounds.items() if nats is not None}
+    name = min(known, key=known.get)
+    return units.bits(known[name]), name
 
 
 def remarks(record: dict) -> list[str]:

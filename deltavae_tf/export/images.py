@@ -7,7 +7,7 @@ import os
 
 import tensorflow as tf
 
-from deltavae_tf import noise
+from deltavae_tf import errors, noise
 from deltavae_tf.export import saved_model
 from deltavae_tf.models import image_decoder
 
@@ -45,12 +45,12 @@ class ImageSignatures(saved_model.Signatures):
     def __init__(self, model, jit_compile=False):
         decoder = model.decoder
         if not isinstance(decoder, image_decoder.ImageDecoder):
-            raise ValueError(
+            raise errors.UserError(
                 "A SavedModel is written of models with an ImageDecoder. "
                 f"Received: {type(decoder).__name__}"
             )
         if decoder.num_levels > 256:
-            raise ValueError(
+            raise errors.UserError(
                 f"Images leave as uint8. Received: {decoder.num_levels} levels"
             )
         self.image_shape = decoder.image_shape
@@ -197,7 +197,9 @@ def write_weights(model, path):
 def _write_file(path, ending, write):
     path = os.path.abspath(os.path.expanduser(path))
     if not path.endswith(ending):
-        raise ValueError(f"The file's name must end in {ending}. Received: {path}")
+        raise errors.UserError(
+            f"The file's name must end in {ending}. Received: {path}"
+        )
     fresh = f"{path.removesuffix(ending)}.{os.getpid()}.tmp{ending}"
     try:
         write(fresh)

@@ -6,9 +6,9 @@ Its graph holds the vocabulary, by operations of TensorFlow Text: whoever loads 
 
 import tensorflow as tf
 
-from deltavae_tf import noise
+from deltavae_tf import errors, noise
 from deltavae_tf.export import saved_model
-from deltavae_tf.models import text_decoder
+from deltavae_tf.models import text_decoder, text_vae
 
 _MEANINGS = {
     "text": "UTF-8, a sentence each; what is no UTF-8 becomes U+FFFD",
@@ -46,11 +46,11 @@ class TextSignatures(saved_model.Signatures):
 
     def __init__(self, model, vocabulary):
         if not isinstance(model, text_vae.TextVAE):
-            raise ValueError(
+            raise errors.UserError(
                 f"Strings are for a TextVAE. Received: {type(model).__name__}"
             )
         if vocabulary.size != model.decoder.vocabulary_size:
-            raise ValueError(
+            raise errors.UserError(
                 "This is the vocabulary of another model: the model has "
                 f"{model.decoder.vocabulary_size} ids. Received: {vocabulary.size}"
             )

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from deltavae_tf import errors
+
 # The weights are the same on all replicas, hence so are the averages.
 _ON_EACH_REPLICA = {
     "synchronization": "on_read",
@@ -33,9 +35,9 @@ class WeightAverage:
 
     def __init__(self, variables, decay=0.999, warmup=True):
         if not 0.0 <= decay < 1.0:
-            raise ValueError(f"`decay` must be in [0, 1). Received: {decay}")
+            raise errors.UserError(f"`decay` must be in [0, 1). Received: {decay}")
         if not variables:
-            raise ValueError("No variables to average: build the model first.")
+            raise errors.UserError("No variables to average: build the model first.")
         self.decay = decay
         self.warmup = warmup
         self._variables = list(variables)

@@ -22,6 +22,8 @@ import numpy as np
 from absl import logging
 from keras import ops
 
+from deltavae_tf import errors
+
 _FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})\.npz")
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
@@ -30,7 +32,7 @@ _MAX_METADATA_BYTES = 64 << 20
 _DTYPE_KINDS = "biuf"  # bool, int, uint, float: what numpy reads without pickle.
 
 
-class CheckpointError(ValueError):
+class CheckpointError(errors.UserError):
     """A checkpoint cannot be used; the message says which one and why."""
 
 
@@ -124,7 +126,7 @@ class CheckpointManager:
 
     def __init__(self, directory, fingerprint, keep_max=20, report=logging.warning):
         if keep_max < 0:
-            raise ValueError(f"`keep_max` must be >= 0. Received: {keep_max}")
+            raise errors.UserError(f"`keep_max` must be >= 0. Received: {keep_max}")
         self.directory = os.path.abspath(os.path.expanduser(directory))
         self.fingerprint = fingerprint
         self.keep_max = keep_max
@@ -151,7 +153,9 @@ class CheckpointManager:
           metadata: JSON-able dict, handed back by `restore`.
         """
         if step < 0 or step != int(step):
-            raise ValueError(f"`step` must be a non-negative int. Received: {step}")
+            raise errors.UserError(
+                f"`step` must be a non-negative int. Received: {step}"
+            )
         arrays = {key: _storable(key, value) for key, value in arrays.items()}
         header = {
             "format": _FORMAT,
@@ -257,7 +261,7 @@ def _signature(path):
 def _storable(key, value):
     value = np.asarray(value, order="C")
     if value.dtype.kind not in _DTYPE_KINDS:
-        raise ValueError(
+        raise errors.UserError(
             f"A checkpoint holds bool, integer and float arrays; cast {key!r} to "
             f"float32 first. Received: {value.dtype}"
         )
@@ -368,7 +372,9 @@ def keyed(sections):
     """Flattens `{"model": [variables], ...}` to `{"model/00000": variable, ...}`."""
     for section in sections:
         if "/" in section:
-            raise ValueError(f"A section's name has no '/'. Received: {section!r}")
+            raise errors.UserError(
+                f"A section's name has no '/'. Received: {section!r}"
+            )
     return {
         f"{section}/{index:05d}": variable
         for section, variables in sections.items()

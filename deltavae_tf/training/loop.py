@@ -11,6 +11,7 @@ import keras
 import tqdm
 from absl import logging
 
+from deltavae_tf import errors
 from deltavae_tf.training import averaging, checkpoints, engines
 
 
@@ -107,8 +108,8 @@ def run(
       int, the step reached: `train_steps`, or less after SIGTERM or Ctrl-C.
 
     Raises:
-      FloatingPointError: a loss or gradient was not finite; names the step.
-      ValueError: workers do not see the same checkpoints.
+      NotFiniteError: a loss or gradient was not finite; names the step.
+      UserError: workers do not see the same checkpoints.
     """
     engine = engine or engines.make()
     model = state.model
@@ -210,7 +211,7 @@ def _report_non_finite(state, folder, step):
         folder.append_metrics(row)
     except FloatingPointError:
         pass
-    raise FloatingPointError(
+    raise errors.NotFiniteError(
         f"The loss or the gradient of step {step} is not finite. {kept}; try a lower "
         "learning rate or clip_norm"
     )

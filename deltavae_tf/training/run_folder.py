@@ -22,6 +22,7 @@ from typing import Any
 import keras
 from absl import logging
 
+from deltavae_tf import errors
 from deltavae_tf.training import checkpoints
 
 _LOCK = ".lock"
@@ -49,7 +50,7 @@ class RunFolder:
 
     def __init__(self, path, report=logging.info, writes=True):
         if "://" in path:
-            raise ValueError(
+            raise errors.UserError(
                 "A run folder is on a local disk; copy it afterwards. "
                 f"Received: {path!r}"
             )
@@ -78,7 +79,7 @@ class RunFolder:
           bool, whether a run is resumed.
 
         Raises:
-          ValueError: another run's folder, or not a run folder; nothing was touched.
+          UserError: another run's folder, or not a run folder; nothing was touched.
           BlockingIOError: another process works in it.
         """
         # As JSON has it: what is compared is what will be read back.
@@ -115,12 +116,14 @@ class RunFolder:
         if not os.path.exists(self.path):
             return False
         if not os.path.isdir(self.path):
-            raise ValueError(f"--output_dir must be a folder. Received: {self.path}")
+            raise errors.UserError(
+                f"--output_dir must be a folder. Received: {self.path}"
+            )
         if not os.path.exists(self.hparams):
             # A claim killed half-way leaves a lock and hidden temporary files.
             others = [n for n in sorted(os.listdir(self.path)) if not n.startswith(".")]
             if others:
-                raise ValueError(
+                raise errors.UserError(
                     f"{self.path} is not empty and not a run folder: it has "
                     f"{others[0]!r} and no hparams.json. Name another --output_dir"
                 )
@@ -138,7 +141,7 @@ class RunFolder:
             if mine != its:
                 problems.append(f"received {key}={mine!r}, the folder holds {its!r}")
         if problems:
-            raise ValueError(
+            raise errors.UserError(
                 f"{self.path} belongs to another run: {'; '.join(problems)}. Name "
                 "another --output_dir, or give the same hyper-parameters to resume"
             )
@@ -182,7 +185,7 @@ class RunFolder:
           row: dict with an int "step"; numbers (numpy's and tensors' too), strings.
 
         Raises:
-          FloatingPointError: a value is not finite; the row is written all the same,
+          NotFiniteError: a value is not finite; the row is written all the same,
             with "nan" or "inf" in its place.
         """
         row = {key: _plain(value) for key, value in row.items()}
@@ -197,7 +200,7 @@ class RunFolder:
             self._append(json.dumps(row, allow_nan=False).encode() + b"\n", row["step"])
         if bad:
             values = ", ".join(f"{key}={row[key]}" for key in bad)
-            raise FloatingPointError(f"Not finite at step {row['step']}: {values}")
+            raise errors.NotFiniteError(f"Not finite at step {row['step']}: {values}")
 
     def _append(self, line, step):
         # Unbuffered: a buffer would write its rest again when the file is closed.
@@ -257,7 +260,7 @@ def read_identity(path):
         ) from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{file_name} is damaged: {reason}") from error
+        raise errors.UserError(f"{file_name} is damaged: {reason}") from error
 
 
 def read_metrics(path):
@@ -274,7 +277,9 @@ def read_metrics(path):
     if lines and rows[-1] is None and not lines[-1].endswith(b"\n"):
         rows.pop()
     if None in rows:
-        raise ValueError(f"{path}: line {rows.index(None) + 1} is not a row of metrics")
+        raise errors.UserError(
+            f"{path}: line {rows.index(None) + 1} is not a row of metrics"
+        )
     return rows
 
 

@@ -11,6 +11,8 @@ import math
 import keras
 from keras import ops
 
+from deltavae_tf import errors
+
 _SCHEDULES = {}
 
 
@@ -30,7 +32,7 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
             # No floor or no warm-up is a choice; the rest must be positive.
             lowest = 0 if name in ("floor", "warmup_steps") else math.ulp(0.0)
             if not lowest <= value < math.inf:
-                raise ValueError(
+                raise errors.UserError(
                     f"`{name}` must be finite and "
                     f"{'>= 0' if lowest == 0 else '> 0'}. Received: {value}"
                 )
@@ -76,7 +78,9 @@ class Paper(_Schedule):
 
     def __init__(self, scale, width, warmup_steps):
         if warmup_steps < 1:
-            raise ValueError(f"`warmup_steps` must be >= 1. Received: {warmup_steps}")
+            raise errors.UserError(
+                f"`warmup_steps` must be >= 1. Received: {warmup_steps}"
+            )
         super().__init__(scale=scale, width=width, warmup_steps=warmup_steps)
 
     def _rate(self, s):
@@ -107,12 +111,12 @@ class WarmupCosine(_Schedule):
 
     def __init__(self, learning_rate, warmup_steps, decay_steps, floor=0.0):
         if decay_steps <= warmup_steps:
-            raise ValueError(
+            raise errors.UserError(
                 "`decay_steps` counts from the start and must exceed `warmup_steps`. "
                 f"Received: decay_steps={decay_steps}, warmup_steps={warmup_steps}"
             )
         if floor > learning_rate:
-            raise ValueError(
+            raise errors.UserError(
                 "`floor` must not exceed `learning_rate`. "
                 f"Received: floor={floor}, learning_rate={learning_rate}"
             )
@@ -145,7 +149,7 @@ def make(name, **values):
     if name not in _SCHEDULES:
         near = difflib.get_close_matches(str(name), names(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
+        raise errors.UserError(
             f"Unknown learning-rate schedule {name!r}{hint} Known: {', '.join(names())}"
         )
     known = {n: set(_parameters(cls)) for n, cls in _SCHEDULES.items()}
@@ -156,7 +160,7 @@ def make(name, **values):
         if parameter.default is parameter.empty
     } - set(values)
     if unknown or missing:
-        raise ValueError(
+        raise errors.UserError(
             f"The learning-rate schedule {name!r} takes {sorted(known[name])}. "
             f"Missing: {sorted(missing)}. Unknown: {sorted(unknown)}"
         )

@@ -8,6 +8,7 @@ import os
 
 import tensorflow as tf
 
+from deltavae_tf import errors
 from deltavae_tf.training import workers
 
 
@@ -29,7 +30,7 @@ def make(use_tpu=False, tpu_name="", tpu_cores=None, num_gpus=1):
       `tf.distribute.Strategy`.
 
     Raises:
-      ValueError: the devices asked for are not there, or `TF_CONFIG` makes no sense.
+      UserError: the devices asked for are not there, or `TF_CONFIG` makes no sense.
     """
     if use_tpu:
         return _tpu(tpu_name, tpu_cores)
@@ -41,7 +42,7 @@ def make(use_tpu=False, tpu_name="", tpu_cores=None, num_gpus=1):
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         if len(gpus) < num_gpus:
-            raise ValueError(
+            raise errors.UserError(
                 f"This machine has {len(gpus)} GPUs. Received: worker_gpu={num_gpus}"
             )
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(num_gpus)])
@@ -58,7 +59,7 @@ def _tpu(name, cores):
         topology = tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
+        raise errors.UserError(
             f"No TPU answers to the name {name or 'local'!r}; docs/tpu.md says what "
             f"has to be installed and set. Received: {reason[:300]}"
         ) from error
@@ -66,7 +67,7 @@ def _tpu(name, cores):
     if cores is None or cores == available:
         return tf.distribute.TPUStrategy(resolver)
     if cores > available:
-        raise ValueError(
+        raise errors.UserError(
             f"The TPU {name or 'local'!r} has {available} cores. "
             f"Received: tpu_num_shards={cores}"
         )
@@ -83,7 +84,7 @@ def _multi_worker(num_gpus):
     workers.check_tf_config(os.environ["TF_CONFIG"])
     gpus = tf.config.list_physical_devices("GPU")
     if num_gpus > 1 and len(gpus) != num_gpus:
-        raise ValueError(
+        raise errors.UserError(
             "With TF_CONFIG every worker uses all of its GPUs: choose them by "
             "CUDA_VISIBLE_DEVICES, or start more workers. "
             f"Received: worker_gpu={num_gpus}, this worker has {len(gpus)}"
@@ -100,7 +101,7 @@ def _logical_cpus(count):
     except RuntimeError as error:
         cpus = tf.config.list_logical_devices("CPU")
         if len(cpus) != count:
-            raise ValueError(
+            raise errors.UserError(
                 "TensorFlow has already started with other logical CPUs; make the "
                 f"strategy first. Received: {count}, started with {len(cpus)}"
             ) from error
@@ -138,7 +139,7 @@ def distribute(dataset, strategy):
     sizes = {t.shape[0] for t in tf.nest.flatten(dataset.element_spec)}
     size = sizes.pop()
     if sizes or size is None or size % replicas:
-        raise ValueError(
+        raise errors.UserError(
             "Global batches must divide evenly among the replicas. "
             f"Received: batch_size={size}, {replicas} replicas"
         )

@@ -18,6 +18,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from deltavae_tf import errors
+
 _PERIOD = 1.0  # Seconds from one look at the others to the next.
 _PATIENCE = 3  # Looks in a row that find nobody there.
 _LOST_WORKER = (
@@ -29,7 +31,7 @@ _LOST_WORKER = (
 
 
 def check_tf_config(text):
-    """Raises a ValueError unless `text` is a TF_CONFIG of workers alone."""
+    """Raises a UserError unless `text` is a TF_CONFIG of workers alone."""
     example = (
         '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, '
         '"task": {"type": "worker", "index": 0}}'
@@ -44,7 +46,7 @@ def check_tf_config(text):
     except (ValueError, KeyError, TypeError, AttributeError):
         good = False
     if not good:
-        raise ValueError(
+        raise errors.UserError(
             f"TF_CONFIG must list workers and say which one this is, as in {example}. "
             f"Received: {' '.join(text.split())[:300]}"
         )
@@ -74,7 +76,7 @@ def from_all_workers(values, strategy):
 
 
 def check_workers_agree(value, strategy, demand):
-    """Raises a ValueError that starts with `demand` unless all workers pass one value.
+    """Raises a UserError that starts with `demand` unless all workers pass one value.
 
     Args:
       value: int, below 2^53.
@@ -83,7 +85,7 @@ def check_workers_agree(value, strategy, demand):
     """
     found = [int(v) for v in from_all_workers([value], strategy)[:, 0]]
     if len(set(found)) > 1:
-        raise ValueError(f"{demand}. Received: {found}")
+        raise errors.UserError(f"{demand}. Received: {found}")
 
 
 @functools.cache

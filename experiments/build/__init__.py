@@ -10,7 +10,7 @@ def model(hparams, seed: int = 0):
     """A built, compiled model.
 
     Args:
-      hparams: `sets.registry.Hparams`.
+      hparams: `sets.Hparams`.
       seed: int, of the weights and of all noise.
 
     Returns:

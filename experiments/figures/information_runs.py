@@ -5,9 +5,9 @@ r"""What measured runs carry, under the most that their priors let them carry.
       --figure=docs/figures/information_runs.png
 
 Bits of rate above the committed one against bits of information: the auxiliary rate
-(filled), which I(x; z) cannot exceed, and the estimate of I(x; z) (hollow, an upper
-limit of log N beside it); and, for each prior, the information frontier. --results is
-as for `experiments.figures.rate_distortion`.
+(filled), which I(x; z) cannot exceed, and the estimate of I(x; z) (hollow); and, for
+each prior, the information frontier. --results is as for
+`experiments.figures.rate_distortion`.
 """
 
 import types
@@ -21,7 +21,9 @@ from experiments import flags
 from experiments.figures import points, scatter, style
 
 _NUM_RATES = 60
-_SHOWN = {"rate_aux_nats": "auxiliary rate", "mutual_information_nats": "I(x; z)"}
+_ABOVE, _INFORMATION = "rate_above_delta_nats", "mutual_information_nats"
+_SHOWN = {"filled: auxiliary rate": "gray", "hollow: I(x; z), at most log N": "none"}
+_LINES = ("-", "--", "-.", ":")
 
 
 def main(_):
@@ -36,19 +38,27 @@ def main(_):
             f"Received: {', '.join(p.setting for p in chosen) or 'no run'}"
         )
     fig, axes = style.figure(height=5.2)
-    above = metric.find("rate_above_delta_nats")
+    above = metric.find(_ABOVE)
+    left_out += [
+        f"{p.setting}: no rate above delta, which a logarithmic axis cannot show"
+        for p in shown
+        if p.mean(_ABOVE) <= 0
+    ]
+    shown = [p for p in shown if p.mean(_ABOVE) > 0]
     for label in dict.fromkeys(p.label for p in shown):
-        members = [p for p in shown if p.label == label]
-        _draw_points(axes, members, above)
-    rates = [above.shown(p.mean(above.name)) for p in shown]
+        _draw_points(axes, [p for p in shown if p.label == label], above)
+    for name, fill in _SHOWN.items():
+        axes.plot([], [], "o", color="gray", markerfacecolor=fill, label=name)
     drawn = {}
     for point in shown:
+        rates = [above.shown(p.mean(_ABOVE)) for p in shown]
         left_out += _draw_frontier(axes, point, rates, drawn)
+    example = scatter.EXAMPLE[found.runs[0].kind]
     axes.set(
         xscale="log",
         yscale="log",
-        xlabel=above.axis(scatter.EXAMPLE[found.runs[0].kind]),
-        ylabel="information (bits per image): filled auxiliary rate, hollow I(x; z)",
+        xlabel=above.axis(example),
+        ylabel=f"information (bits per {example})",
         title=points.title(found),
     )
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
@@ -58,17 +68,24 @@ def main(_):
 
 def _draw_points(axes, members, above):
     shape = points.style(members[0].hparams)
-    shape.pop("markerfacecolor", None)  # Here hollow means another measure.
-    for name in _SHOWN:
-        those = [p for p in members if name in p.values]
+    # Here hollow means another measure: the rarer encoder is smaller instead.
+    small = shape.pop("markerfacecolor", None) is not None
+    axes.plot([], [], label=members[0].label, linestyle="none", **shape, **_size(small))
+    for name, fill in (("rate_aux_nats", shape["color"]), (_INFORMATION, "none")):
+        # What is 0 or, by the noise of its estimate, below has no place on the axis.
+        those = [p for p in members if p.values.get(name, np.zeros(1)).mean() > 0]
         axes.plot(
-            [above.shown(p.mean(above.name)) for p in those],
-            [metric.find(name).shown(max(p.mean(name), 0.0)) for p in those],
+            [above.shown(p.mean(_ABOVE)) for p in those],
+            [metric.find(name).shown(p.mean(name)) for p in those],
             linestyle="none",
-            markerfacecolor="none" if name != "rate_aux_nats" else None,
-            label=members[0].label if name == "rate_aux_nats" else None,
+            markerfacecolor=fill,
             **shape,
+            **_size(small),
         )
+
+
+def _size(small):
+    return {"markersize": 5 if small else 9}
 
 
 def _draw_frontier(axes, point, rates, drawn):
@@ -85,9 +102,11 @@ def _draw_frontier(axes, point, rates, drawn):
     name = "N(0, I)" if high == 0 else f"alpha {low:.3g} to {high:.3g}"
     if delta:
         name += f", {units.bits(delta):.1f} bits committed"
+    line = _LINES[len(drawn) % len(_LINES)]
     (drawn[key],) = axes.plot(
         *information,
-        color=f"C{len(drawn)}" if high else "black",
+        color=points.style(point.hparams)["color"] if high else "black",
+        linestyle=line,
         linewidth=1,
         label=f"frontier, {name}",
     )
@@ -119,6 +138,7 @@ def frontier(prior, delta: float, rates: list[float]) -> tuple[np.ndarray, np.nd
 
 def prior_of(point: points.Point):
     """The prior of an image run, or None if its frontier is not known."""
+    part = points.component("prior", point.hparams)
     from experiments.build import components
 
     channels = point.hparams["latent_channels"]
@@ -128,7 +148,7 @@ def prior_of(point: points.Point):
         kind="images", num_timesteps=round(point.mean("units")) // channels
     )
     hparams = types.SimpleNamespace(kind="images", **point.hparams)
-    prior = components.find("prior", point.hparams["prior"]).make(hparams, sizes)
+    prior = part.make(hparams, sizes)
     return prior if hasattr(prior, "alpha") else None
 
 

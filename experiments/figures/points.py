@@ -44,14 +44,14 @@ class Point:
 def label(hparams: Mapping) -> str:
     """The names of a run's parts, without those that go without saying."""
     parts = [
-        _component(role, hparams).label
+        component(role, hparams).label
         for role in ("prior", "posterior", "objective")
         if hparams[role] != _PLAIN[role]
     ]
     parts = [part for part in parts if part]
-    parts = parts or [_component("prior", hparams).label]
+    parts = parts or [component("prior", hparams).label]
     if "encoder" in hparams and hparams["prior"] != "none":
-        parts.append(_component("encoder", hparams).label)
+        parts.append(component("encoder", hparams).label)
     return ", ".join(part for part in parts if part)
 
 
@@ -60,15 +60,17 @@ def style(hparams: Mapping) -> dict:
     roles = [role for role in _SPECIFIC if hparams[role] != _PLAIN[role]]
     found = {"color": "gray", "marker": "."}
     for role in [*roles, "prior"]:
-        if _component(role, hparams).style:
-            found.update(_component(role, hparams).style)
+        if component(role, hparams).style:
+            found.update(component(role, hparams).style)
             break
-    if "encoder" in hparams and _component("encoder", hparams).label:
+    if "encoder" in hparams and component("encoder", hparams).label:
         found["markerfacecolor"] = "none"
     return found
 
 
-def _component(role, hparams):
+def component(role: str, hparams: Mapping):
+    """The registered part that plays a role in a run."""
+    from experiments import sets  # noqa: F401  (The parts need it first.)
     from experiments.build import components
 
     return components.find(role, hparams[role])

@@ -7,9 +7,9 @@ This package knows every set: to import it registers them.
 
 from experiments.sets import images, text  # noqa: F401 (They register sets.)
 from experiments.sets.listing import describe as describe
-from experiments.sets.registry import Hparams as Hparams
-from experiments.sets.registry import from_dict as from_dict
 from experiments.sets.registry import hparams as hparams
-from experiments.sets.registry import make as make
 from experiments.sets.registry import register as register
 from experiments.sets.registry import set_names as set_names
+from experiments.sets.run_hparams import Hparams as Hparams
+from experiments.sets.run_hparams import from_dict as from_dict
+from experiments.sets.run_hparams import make as make

@@ -2,7 +2,7 @@
 
 from data import dataset as datasets
 from experiments.build import components
-from experiments.sets import fields, methods, registry
+from experiments.sets import fields, methods, registry, run_hparams
 
 
 def describe() -> str:
@@ -32,8 +32,8 @@ def _groups():
     """(title, {name: `Field`}) of each place where fields are declared, once each."""
     yield "every run", fields.COMMON
     for kind in components.KINDS:
-        if registry.kind_fields(kind):
-            yield f"runs on {kind}", registry.kind_fields(kind)
+        if run_hparams.kind_fields(kind):
+            yield f"runs on {kind}", run_hparams.kind_fields(kind)
     shown = set()
     for role in components.ROLES:
         for part in components.every(role).values():
@@ -44,7 +44,10 @@ def _groups():
     for name in datasets.names():
         options = datasets.find(name).options
         if options:
-            yield f"problem={name}", {o.name: registry.option_field(o) for o in options}
+            yield (
+                f"problem={name}",
+                {o.name: run_hparams.option_field(o) for o in options},
+            )
 
 
 def _line(name, what):

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 from deltavae_tf import errors
 from experiments import sets
-from experiments.sets import names, registry
+from experiments.sets import names
+from experiments.sets.run_hparams import Hparams
 
 _SWEEPS: dict[str, "Sweep"] = {}
 
@@ -24,7 +25,7 @@ class Setting:
     hparams_set: str
     overrides: str = ""
 
-    def hparams(self, changes: str = "") -> registry.Hparams:
+    def hparams(self, changes: str = "") -> Hparams:
         """The hyper-parameters, with `changes` such as "train_steps=10" on top."""
         return sets.hparams(self.hparams_set, self.overrides).changed(changes)
 

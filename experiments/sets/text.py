@@ -1,9 +1,9 @@
 """Sets of hyper-parameters for text: Table 5, and small ones."""
 
-from experiments.sets import fields, registry
+from experiments.sets import fields, registry, run_hparams
 
-registry.add_kind(
-    registry.Kind(
+run_hparams.add_kind(
+    run_hparams.Kind(
         "text",
         fields={
             "max_length": fields.training(
@@ -34,7 +34,7 @@ registry.add_kind(
 @registry.register("lm1b")
 def lm1b():
     """Table 5: LM1B, a sentence a row; 3.58 nats/token with the auxiliary prior."""
-    return registry.make(
+    return run_hparams.make(
         "lm1b",
         layers=4, width=512, filter_size=2048, num_heads=8, dropout=0.1,
         latent_channels=2, alpha_min=0.2, alpha_max=0.4,
@@ -55,7 +55,7 @@ def lm1b_packed():
 @registry.register("lm1b_small")
 def lm1b_small():
     """LM1B's first shard on a laptop's CPU: 1.7 M parameters, minutes. Ours."""
-    return registry.make(
+    return run_hparams.make(
         "lm1b",
         train_files="news.en-00001-of-00100", vocabulary_size=4096,
         layers=2, width=128, filter_size=512, num_heads=4, auxiliary_units=64,

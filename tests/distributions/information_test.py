@@ -64,7 +64,7 @@ def brute_force(alpha, n, price):
     return rate_and_information(found.x)
 
 
-def marginal_entropy(loc, variance, num_samples=200_000):
+def marginal_entropy(loc, variance, num_samples=50_000):
     """h of an equal mixture of normals, loc and variance [N, n]: value and error."""
     rng = np.random.default_rng(1)
     which = rng.integers(len(loc), size=num_samples)
@@ -159,10 +159,10 @@ class BruteForceTest(parameterized.TestCase):
         best = max(
             information_at_rate(deltas[0] + share * excess, alpha[0], n)
             + information_at_rate(deltas[1] + (1 - share) * excess, alpha[1], n)
-            for share in np.linspace(0, 1, 201)
+            for share in np.linspace(0, 1, 41)
         )
         found = information_at_rate(sum(deltas) + excess, alpha, n)
-        self.assertAlmostEqual(found, best, delta=1e-4)
+        self.assertAlmostEqual(found, best, delta=1e-3)
         self.assertGreaterEqual(found, best - 1e-9)
 
 
@@ -271,7 +271,7 @@ class ShapeTest(parameterized.TestCase):
     @parameterized.parameters((0.5, 9), (0.95, 32), ([0.3, 0.9, 0.99], 16))
     def test_increasing_concave_and_below_the_rate(self, alpha, n):
         delta = committed_rate(np.atleast_1d(alpha), n)
-        rates = delta + np.linspace(0, 25, 60)
+        rates = delta + np.linspace(0, 25, 21)
         found = np.array([information_at_rate(rate, alpha, n) for rate in rates])
         gains = np.diff(found)
         self.assertTrue(np.all(gains >= np.diff(rates) - 1e-7))  # Slope 1 / mu >= 1.

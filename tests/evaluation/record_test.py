@@ -163,6 +163,14 @@ def test_other_weights_keep_nothing_of_the_older(changes):
     assert record.merge(old, other) == other
 
 
+def test_numbers_of_more_or_fewer_examples_are_not_mixed():
+    old = example(held_out={"num_examples": 9, "rate_nats": 1.0, "x": 4.0})
+    new = example(held_out={"num_examples": 5, "rate_nats": 2.0})
+    assert record.merge(old, new) == new
+    new = example(held_out={"num_examples": 9, "rate_nats": 2.0})
+    assert record.merge(old, new)["weights"]["raw"]["held_out"]["x"] == 4.0
+
+
 def test_a_damaged_file_is_not_overwritten(tmp_path):
     path = tmp_path / "evaluation.json"
     path.write_text("{")

@@ -190,7 +190,7 @@ def test_an_error_of_a_pipeline_is_one_line():
     import tensorflow as tf
 
     from data.reading import errors
-    from experiments import flags
+    from experiments import program
 
     def broken(i):
         raise errors.DataError(f"image {i} is damaged")
@@ -200,5 +200,5 @@ def test_an_error_of_a_pipeline_is_one_line():
     )
     with pytest.raises(tf.errors.OpError) as error:
         list(dataset)
-    assert flags._from_pipeline(error.value) == "image 0 is damaged"
-    assert flags._from_pipeline(ValueError("DataError: no")) == ""
+    assert program._from_pipeline(error.value) == "image 0 is damaged"
+    assert program._from_pipeline(ValueError("DataError: no")) == ""

@@ -169,10 +169,10 @@ def find(role: str, name: str, kind: str | None = None) -> Component:
       UserError: there is none, or none for this kind of data.
     """
     known = every(role)
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise errors.UserError(
             f"Unknown {role} {name!r}{names.near(name, known)} "
-            f"Known: {', '.join(every(role, kind))}. Received: {role}={name}"
+            f"Known: {', '.join(every(role, kind))}. Received: {role}={name!r}"
         )
     found = known[name]
     if kind is not None and kind not in found.kinds:

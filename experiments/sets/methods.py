@@ -25,7 +25,7 @@ METHODS = {
 
 def expand(method: str) -> dict[str, str]:
     """Prior, posterior and objective of a method."""
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise errors.UserError(
             f"Unknown method {method!r}{names.near(method, METHODS)} "
             f"Known: {', '.join(METHODS)}. Received: {method!r}"

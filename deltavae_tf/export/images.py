@@ -3,12 +3,10 @@
 A SavedModel needs TensorFlow alone. `docs/export.md` shows how to call one.
 """
 
-import os
-
 import tensorflow as tf
 
 from deltavae_tf import errors, noise
-from deltavae_tf.export import saved_model
+from deltavae_tf.export import files, saved_model
 from deltavae_tf.models import delta_vae, image_decoder
 
 _MEANINGS = {
@@ -56,7 +54,9 @@ class ImageSignatures(saved_model.Signatures):
         self.image_shape = decoder.image_shape
         self.num_levels = decoder.num_levels
         self.jit_compile = jit_compile
-        specs = {"images": tf.TensorSpec([None, *self.image_shape], tf.uint8)}
+        # Not uint8: to that, TensorFlow would turn 261 into 5, and 0.9 into 0, before
+        # any check could see them.
+        specs = {"images": tf.TensorSpec([None, *self.image_shape], tf.float32)}
         if model.encoder is not None:
             latents = [None, *model.prior.event_shape]
             specs["z"] = tf.TensorSpec(latents, tf.float32)
@@ -151,14 +151,15 @@ class ImageSignatures(saved_model.Signatures):
         count = saved_model.positive("number of images", tf.shape(images)[0])
         with tf.control_dependencies([count]):
             images = tf.identity(images)
-        if self.num_levels < 256:
-            highest = tf.reduce_max(tf.cast(images, tf.int32))
-            check = tf.debugging.Assert(
-                highest < self.num_levels,
-                [f"`images` must be 0 to {self.num_levels - 1}. Received:", highest],
-            )
-            with tf.control_dependencies([check]):
-                images = tf.identity(images)
+        highest = self.num_levels - 1
+        good = (images >= 0) & (images <= highest) & (images == tf.floor(images))
+        check = tf.debugging.Assert(
+            tf.reduce_all(good),
+            [f"`images` must be 0 to {highest}, in integers. Received:"]
+            + [tf.boolean_mask(images, ~good)[:5]],
+        )
+        with tf.control_dependencies([check]):
+            images = tf.identity(images)
         return tf.cast(images, tf.int32)
 
 
@@ -186,24 +187,9 @@ def write_keras(model, path):
     copy = type(model).from_config(model.get_config())
     copy.build_from_config(model.get_build_config())
     copy.set_weights(model.get_weights())
-    _write_file(path, ".keras", copy.save)
+    files.write_file(path, ".keras", copy.save)
 
 
 def write_weights(model, path):
     """Writes a `.weights.h5` file, for `load_weights` of a model of the same build."""
-    _write_file(path, ".weights.h5", model.save_weights)
-
-
-def _write_file(path, ending, write):
-    path = os.path.abspath(os.path.expanduser(path))
-    if not path.endswith(ending):
-        raise errors.UserError(
-            f"The file's name must end in {ending}. Received: {path}"
-        )
-    fresh = f"{path.removesuffix(ending)}.{os.getpid()}.tmp{ending}"
-    try:
-        write(fresh)
-        os.replace(fresh, path)
-    finally:
-        if os.path.exists(fresh):
-            os.unlink(fresh)
+    files.write_file(path, ".weights.h5", model.save_weights)

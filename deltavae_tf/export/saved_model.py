@@ -3,12 +3,13 @@
 A SavedModel needs TensorFlow (for text, TensorFlow Text too) and none of our code.
 """
 
-import json
 import os
-import shutil
 
 import numpy as np
 import tensorflow as tf
+
+from deltavae_tf.export import files
+from deltavae_tf.training import checkpoints
 
 DESCRIPTION = os.path.join("assets.extra", "deltavae.json")
 
@@ -140,20 +141,11 @@ def write(signatures, path, details=None):
         "tensorflow": tf.__version__,
         **(details or {}),
     }
-    path = os.path.abspath(os.path.expanduser(path))
-    fresh, old = f"{path}.{os.getpid()}.tmp", f"{path}.{os.getpid()}.old"
-    try:
-        tf.saved_model.save(module, fresh, signatures=concrete)
-        os.makedirs(os.path.dirname(os.path.join(fresh, DESCRIPTION)), exist_ok=True)
-        with open(os.path.join(fresh, DESCRIPTION), "w", encoding="utf-8") as file:
-            json.dump(description, file, indent=1)
-        if os.path.exists(path):
-            os.rename(path, old)
-        os.rename(fresh, path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if os.path.exists(path):
-            shutil.rmtree(old, ignore_errors=True)
+    with files.new_folder(path) as folder:
+        tf.saved_model.save(module, folder, signatures=concrete)
+        described = os.path.join(folder, DESCRIPTION)
+        os.makedirs(os.path.dirname(described), exist_ok=True)
+        checkpoints.write_json(described, description)
     return description
 
 

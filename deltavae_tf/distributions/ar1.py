@@ -2,18 +2,20 @@
 
 import math
 import numbers
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 from scipy import optimize
 
-from deltavae_tf import errors
+from deltavae_tf import backend, errors
 from deltavae_tf.backend import linalg, tfd
 from deltavae_tf.distributions import checks
 
 
-def committed_rate(alpha, num_timesteps):
+def committed_rate(alpha: ArrayLike, num_timesteps: int) -> float:
     """delta: the smallest KL(q || AR1) over all mean-field normal q (Eq. 1).
 
         delta = 1/2 sum_k [ (n - 2) ln(1 + alpha_k^2) - ln(1 - alpha_k^2) ]
@@ -31,7 +33,9 @@ def committed_rate(alpha, num_timesteps):
     return float(0.5 * np.sum(per_channel))
 
 
-def solve_alpha(rate, num_timesteps, num_channels, alpha_min=None):
+def solve_alpha(
+    rate: float, num_timesteps: int, num_channels: int, alpha_min: float | None = None
+) -> np.ndarray:
     """The coefficients whose committed rate is `rate`: the inverse of `committed_rate`.
 
     Args:
@@ -114,7 +118,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
       delta-VAE, section 2.1 and appendices A to C.
     """
 
-    def __init__(self, alpha, num_timesteps, name="AR1"):
+    def __init__(self, alpha: ArrayLike, num_timesteps: int, name: str = "AR1") -> None:
         self._alpha = _check_alpha(alpha)
         self._n = _check_num_timesteps(num_timesteps)
         # float64 as far as possible: 1 - alpha**2 has no digits left in float32 where
@@ -141,11 +145,11 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         }
 
     @property
-    def alpha(self):
+    def alpha(self) -> np.ndarray:
         """float64 numpy `[d]`."""
         return self._alpha.copy()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """What `from_config` takes."""
         return {
             "alpha": self._alpha.tolist(),
@@ -154,15 +158,15 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """The prior that `get_config` came from."""
         return cls(**config)
 
-    def committed_rate(self):
+    def committed_rate(self) -> float:
         """delta (Eq. 1): the least `kl_from_normal` over all arguments; float, nats."""
         return committed_rate(self._alpha, self._n)
 
-    def optimal_scale(self):
+    def optimal_scale(self) -> np.ndarray:
         """The scale where, with `loc` zero, the KL is the committed rate.
 
         Returns:
@@ -181,7 +185,9 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         normalizer += 0.5 * self._n * len(self._alpha) * math.log(2 * math.pi)
         return -ops.sum(self._energy(x), axis=-1) - normalizer
 
-    def kl_from_normal(self, loc, scale):
+    def kl_from_normal(
+        self, loc: backend.Tensor, scale: backend.Tensor
+    ) -> backend.Tensor:
         """KL(N(loc, diag(scale^2)) || prior), closed form (Eq. 3).
 
         Args:
@@ -195,7 +201,9 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         rate = self.committed_rate()
         return rate + ops.sum(excess, axis=(-2, -1)) + ops.sum(energy, axis=-1)
 
-    def kl_of_channels(self, loc, scale):
+    def kl_of_channels(
+        self, loc: backend.Tensor, scale: backend.Tensor
+    ) -> backend.Tensor:
         """What each channel, with all its time steps, adds to `kl_from_normal`.
 
         Args: as `kl_from_normal`.
@@ -228,7 +236,9 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
             ops.square(z[..., 0, :]) + ops.sum(ops.square(innovation), axis=-2)
         )
 
-    def sample_from_noise(self, eps, temperature=1.0):
+    def sample_from_noise(
+        self, eps: backend.Tensor, temperature: float = 1.0
+    ) -> backend.Tensor:
         """The sample that standard normal noise stands for: exact, a linear map.
 
         Args:

@@ -1,9 +1,13 @@
 """AR(1) chains of any length on one time axis: a chain a sentence."""
 
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
+from deltavae_tf import backend
 from deltavae_tf import segments as places
 from deltavae_tf.distributions import ar1, checks
 
@@ -26,7 +30,7 @@ class SegmentedAR1:
       delta-VAE, sections 2.1 and 4.4, Eqs. 1 and 3.
     """
 
-    def __init__(self, alpha):
+    def __init__(self, alpha: ArrayLike) -> None:
         self._alpha = np.array(alpha, np.float64)
         chain = ar1.AR1(alpha, 3)  # Checks alpha, and knows the optimum of all steps.
         self._end_scale, self._inner_scale = chain.optimal_scale()[:2]
@@ -36,15 +40,15 @@ class SegmentedAR1:
         self._end_rate, self._inner_rate = at_end, 0.5 * float(np.sum(inner))
 
     @property
-    def alpha(self):
+    def alpha(self) -> np.ndarray:
         """float64 numpy `[d]`."""
         return self._alpha.copy()
 
-    def chain(self, num_timesteps):
+    def chain(self, num_timesteps: int) -> ar1.AR1:
         """The `AR1` of one segment of `num_timesteps` >= 2."""
         return ar1.AR1(self._alpha, num_timesteps)
 
-    def committed_rate(self, segments):
+    def committed_rate(self, segments: backend.Tensor) -> backend.Tensor:
         """delta (Eq. 1) by position: float32 `[B, L]`, nats; sums over a segment.
 
         Args:
@@ -55,7 +59,7 @@ class SegmentedAR1:
         nothing = ops.logical_or(ops.logical_and(first, last), ops.equal(segments, 0))
         return ops.cast(ops.where(nothing, 0.0, rate), "float32")
 
-    def optimal_scale(self, segments):
+    def optimal_scale(self, segments: backend.Tensor) -> backend.Tensor:
         """Where, with `loc` zero, the KL is the committed rate: float32 `[B, L, d]`."""
         first = places.is_first(segments)[..., None]
         last = places.is_last(segments)[..., None]
@@ -63,7 +67,9 @@ class SegmentedAR1:
         scale = ops.where(ops.logical_or(first, last), end, inner)
         return ops.where(ops.logical_and(first, last), ops.ones_like(scale), scale)
 
-    def kl_from_normal(self, loc, scale, segments):
+    def kl_from_normal(
+        self, loc: backend.Tensor, scale: backend.Tensor, segments: backend.Tensor
+    ) -> backend.Tensor:
         """KL(N(loc, diag(scale^2)) || prior) by position, closed form (Eq. 3).
 
         Args:
@@ -92,17 +98,19 @@ class SegmentedAR1:
         more = ops.where(ops.equal(segments, 0), ops.zeros_like(more), more)
         return self.committed_rate(segments) + more
 
-    def sample_from_noise(self, eps, temperature=1.0):
+    def sample_from_noise(
+        self, eps: backend.Tensor, temperature: float = 1.0
+    ) -> backend.Tensor:
         """One chain as long as the noise: float32 `[B, L, d]` for `[B, L, d]`."""
         checks.check_event("eps", eps, (None, len(self._alpha)))
         return self.chain(eps.shape[1]).sample_from_noise(eps, temperature)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """What `from_config` takes."""
         return {"alpha": self._alpha.tolist()}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """The prior that `get_config` came from."""
         return cls(**config)
 

@@ -3,6 +3,9 @@
 A SavedModel needs TensorFlow alone. `docs/export.md` shows how to call one.
 """
 
+import os
+from typing import Any
+
 import tensorflow as tf
 
 from deltavae_tf import errors, noise
@@ -40,7 +43,7 @@ class ImageSignatures(saved_model.Signatures):
 
     meanings = _MEANINGS
 
-    def __init__(self, model, jit_compile=False):
+    def __init__(self, model: Any, jit_compile: bool = False) -> None:
         decoder = model.decoder
         if not isinstance(decoder, image_decoder.ImageDecoder):
             raise errors.UserError(
@@ -72,7 +75,7 @@ class ImageSignatures(saved_model.Signatures):
             jit_compile=jit_compile,
         )
 
-    def functions(self):
+    def functions(self) -> dict[str, Any]:
         """dict from a signature's name to its `tf.function`."""
         if not self.priors:
             return {
@@ -89,7 +92,7 @@ class ImageSignatures(saved_model.Signatures):
             "log_likelihood": self._function(self._bound, "images seed"),
         }
 
-    def details(self):
+    def details(self) -> dict[str, Any]:
         """What the description says of the model."""
         return {
             "image_shape": list(self.image_shape),
@@ -163,7 +166,12 @@ class ImageSignatures(saved_model.Signatures):
         return tf.cast(images, tf.int32)
 
 
-def write_saved_model(model, path, jit_compile=False, details=None):
+def write_saved_model(
+    model: Any,
+    path: str | os.PathLike,
+    jit_compile: bool = False,
+    details: dict | None = None,
+) -> dict[str, Any]:
     """Writes a SavedModel, whole or not at all, in place of what was at `path`.
 
     Args:
@@ -178,7 +186,7 @@ def write_saved_model(model, path, jit_compile=False, details=None):
     return saved_model.write(ImageSignatures(model, jit_compile), path, details)
 
 
-def write_keras(model, path):
+def write_keras(model: Any, path: str | os.PathLike) -> None:
     """Writes a `.keras` file without an optimizer.
 
     `import deltavae_tf.models`, then `keras.models.load_model(path)`, in Keras's safe
@@ -190,6 +198,6 @@ def write_keras(model, path):
     files.write_file(path, ".keras", copy.save)
 
 
-def write_weights(model, path):
+def write_weights(model: Any, path: str | os.PathLike) -> None:
     """Writes a `.weights.h5` file, for `load_weights` of a model of the same build."""
     files.write_file(path, ".weights.h5", model.save_weights)

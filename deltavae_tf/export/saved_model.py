@@ -4,6 +4,8 @@ A SavedModel needs TensorFlow (for text, TensorFlow Text too) and none of our co
 """
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -38,7 +40,7 @@ class Signatures:
     meanings = {}
     resources = ()
 
-    def __init__(self, model, specs):
+    def __init__(self, model: Any, specs: dict[str, tf.TensorSpec]) -> None:
         self.model = model
         self.priors = _priors(model)
         self._specs = {
@@ -74,7 +76,9 @@ class Signatures:
         return tf.switch_case(place, [latents(name) for name in self.priors.values()])
 
 
-def nats(terms, has_auxiliary_prior):
+def nats(
+    terms: Mapping[str, tf.Tensor], has_auxiliary_prior: bool
+) -> dict[str, tf.Tensor]:
     """The outputs of `log_likelihood`, from the terms of a `DeltaVAE`."""
     names = [name for name in ("distortion", "rate", "committed_rate") if name in terms]
     found = {f"{name}_nats": terms[name] for name in names}
@@ -85,7 +89,7 @@ def nats(terms, has_auxiliary_prior):
     return found
 
 
-def positive(name, value):
+def positive(name: str, value: tf.Tensor) -> tf.Tensor:
     """`value`, if it is above 0 (NaN is not)."""
     check = tf.debugging.Assert(
         value > 0, [f"`{name}` must be above 0. Received:", value]
@@ -94,7 +98,7 @@ def positive(name, value):
         return tf.identity(value)
 
 
-def key_of(seed):
+def key_of(seed: tf.Tensor) -> tf.Tensor:
     """`noise.make_key` of an int64 tensor."""
     high = tf.bitwise.right_shift(seed, tf.constant(32, tf.int64))
     return tf.cast(tf.stack([seed, high]) & 0xFFFFFFFF, tf.uint32)
@@ -112,7 +116,9 @@ def _priors(model):
     return names
 
 
-def write(signatures, path, details=None):
+def write(
+    signatures: Signatures, path: str | os.PathLike, details: dict | None = None
+) -> dict[str, Any]:
     """Writes a SavedModel, whole or not at all, in place of what was at `path`.
 
     Args:

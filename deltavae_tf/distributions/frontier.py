@@ -11,6 +11,7 @@ symmetric in time, and so is log_s: A falls apart into two tridiagonal halves.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ class Point(NamedTuple):
     slope: float  # d information / d price.
 
     @property
-    def rate(self):
+    def rate(self) -> float:
         """The rate there."""
         return self.dual + self.price * self.information
 
@@ -45,7 +46,9 @@ class Prior:
       starts: dict, where each channel's Newton steps begin; written to.
     """
 
-    def __init__(self, alpha, num_timesteps, starts=None):
+    def __init__(
+        self, alpha: np.ndarray, num_timesteps: int, starts: dict | None = None
+    ) -> None:
         alpha, counts = np.unique(alpha, return_counts=True)
         n = num_timesteps
         starts = {} if starts is None else starts
@@ -62,12 +65,12 @@ class Prior:
             count * x for count, x in zip(self._counts, values, strict=True)
         )
 
-    def at(self, price):
+    def at(self, price: float) -> Point:
         """The point with this price."""
         points = [channel.at(price) for channel in self._channels]
         return Point(price, *map(self._sum, list(zip(*points, strict=True))[1:]))
 
-    def find(self, gap):
+    def find(self, gap: Callable) -> Point:
         """The point where a gap is 0; the last one before price 1 if none is.
 
         Newton's method in the log odds of the price, kept between bounds.
@@ -103,7 +106,7 @@ class Prior:
 class Channel:
     """One channel's convex problem: the log_s of the module's docstring, by Newton."""
 
-    def __init__(self, alpha, n, start):
+    def __init__(self, alpha: float, n: int, start: np.ndarray) -> None:
         """`start`, float `[(n + 1) // 2]`, is written to: log_s at the last price."""
         self.committed_rate = ar1.committed_rate([alpha], n)
         self._n, self._log_s, self._last = n, start, None
@@ -125,7 +128,7 @@ class Channel:
         self._times[half:] = 1
         self.lowest_price = self._spectrum(np.zeros(half + rest))[0][0][0]
 
-    def at(self, price):
+    def at(self, price: float) -> Point:
         """The Point with this price."""
         if price <= self.lowest_price:
             return Point(price, self.committed_rate, 0.0, 0.0)

@@ -1,6 +1,7 @@
 """Discretized mixture of logistics over integer images (PixelCNN++)."""
 
 import numbers
+from typing import Any, Self
 
 import numpy as np
 from keras import ops
@@ -56,14 +57,14 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
 
     def __init__(
         self,
-        logits,
-        loc,
-        log_scale,
-        coefficients=None,
-        num_levels=256,
-        validate_args=False,
-        name="DiscretizedLogisticMixture",
-    ):
+        logits: backend.Tensor,
+        loc: backend.Tensor,
+        log_scale: backend.Tensor,
+        coefficients: backend.Tensor | None = None,
+        num_levels: int = 256,
+        validate_args: bool = False,
+        name: str = "DiscretizedLogisticMixture",
+    ) -> None:
         parameters = dict(locals())
         if not isinstance(num_levels, numbers.Integral) or num_levels < 2:
             raise errors.UserError(
@@ -85,7 +86,13 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         )
 
     @classmethod
-    def from_parameters(cls, parameters, num_channels, num_levels=256, **kwargs):
+    def from_parameters(
+        cls,
+        parameters: backend.Tensor,
+        num_channels: int,
+        num_levels: int = 256,
+        **kwargs: Any,
+    ) -> Self:
         """The distribution whose parameters a network gives along one axis.
 
         Args:
@@ -115,7 +122,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         return cls(logits, *blocks, num_levels=num_levels, **kwargs)
 
     @staticmethod
-    def num_parameters(num_components, num_channels):
+    def num_parameters(num_components: int, num_channels: int) -> int:
         """How many numbers a pixel needs: K (1 + 2 C + 3 [C == 3])."""
         if num_channels not in (1, 3):
             raise errors.UserError(
@@ -124,7 +131,9 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         return num_components * (1 + 2 * num_channels + 3 * (num_channels == 3))
 
     @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
+    def _parameter_properties(
+        cls, dtype: Any, num_classes: int | None = None
+    ) -> dict[str, Any]:
         properties = backend.tfp.util.ParameterProperties
         return {
             "logits": properties(event_ndims=3),
@@ -167,7 +176,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         """(L - 1) / 2: pixels are half_range times a unit of v."""
         return (self.num_levels - 1) / 2
 
-    def log_prob(self, value, name="log_prob"):
+    def log_prob(self, value: backend.Tensor, name: str = "log_prob") -> backend.Tensor:
         """log p(value) in nats.
 
         Args:
@@ -183,7 +192,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
     def _log_prob(self, value):
         return ops.sum(self.log_prob_per_pixel(value), axis=(-2, -1))
 
-    def log_prob_per_pixel(self, value):
+    def log_prob_per_pixel(self, value: backend.Tensor) -> backend.Tensor:
         """log p of each pixel given those it was conditioned on.
 
         Args:
@@ -248,8 +257,11 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         )
 
     def sample_from_uniforms(
-        self, component_uniform, channel_uniforms, temperature=1.0
-    ):
+        self,
+        component_uniform: backend.Tensor,
+        channel_uniforms: backend.Tensor,
+        temperature: float | backend.Tensor = 1.0,
+    ) -> backend.Tensor:
         """The image that given random numbers stand for: exact, and a pure function.
 
         The component is the inverse CDF of the mixture weights; each channel in turn

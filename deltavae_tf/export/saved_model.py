@@ -3,11 +3,14 @@
 A SavedModel needs TensorFlow (for text, TensorFlow Text too) and none of our code.
 """
 
-import json
 import os
-import shutil
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
+
+from deltavae_tf.export import files
+from deltavae_tf.training import checkpoints
 
 DESCRIPTION = os.path.join("assets.extra", "deltavae.json")
 
@@ -36,7 +39,7 @@ class Signatures:
     meanings = {}
     resources = ()
 
-    def __init__(self, model, specs):
+    def __init__(self, model: Any, specs: dict[str, tf.TensorSpec]) -> None:
         self.model = model
         self.priors = _priors(model)
         self._specs = {
@@ -72,7 +75,9 @@ class Signatures:
         return tf.switch_case(place, [latents(name) for name in self.priors])
 
 
-def nats(terms, has_auxiliary_prior):
+def nats(
+    terms: Mapping[str, tf.Tensor], has_auxiliary_prior: bool
+) -> dict[str, tf.Tensor]:
     """The outputs of `log_likelihood`, from the terms of a `DeltaVAE`."""
     names = [name for name in ("distortion", "rate", "committed_rate") if name in terms]
     found = {f"{name}_nats": terms[name] for name in names}
@@ -83,7 +88,7 @@ def nats(terms, has_auxiliary_prior):
     return found
 
 
-def positive(name, value):
+def positive(name: str, value: tf.Tensor) -> tf.Tensor:
     """`value`, if it is above 0 (NaN is not)."""
     check = tf.debugging.Assert(
         value > 0, [f"`{name}` must be above 0. Received:", value]
@@ -92,7 +97,7 @@ def positive(name, value):
         return tf.identity(value)
 
 
-def key_of(seed):
+def key_of(seed: tf.Tensor) -> tf.Tensor:
     """`noise.make_key` of an int64 tensor."""
     high = tf.bitwise.right_shift(seed, tf.constant(32, tf.int64))
     return tf.cast(tf.stack([seed, high]) & 0xFFFFFFFF, tf.uint32)
@@ -105,7 +110,9 @@ def _priors(model):
     return [*names, "training"]
 
 
-def write(signatures, path, details=None):
+def write(
+    signatures: Signatures, path: str | os.PathLike, details: dict | None = None
+) -> dict[str, Any]:
     """Writes a SavedModel, whole or not at all, in place of what was at `path`.
 
     Args:
@@ -134,20 +141,11 @@ def write(signatures, path, details=None):
         "tensorflow": tf.__version__,
         **(details or {}),
     }
-    path = os.path.abspath(os.path.expanduser(path))
-    fresh, old = f"{path}.{os.getpid()}.tmp", f"{path}.{os.getpid()}.old"
-    try:
-        tf.saved_model.save(module, fresh, signatures=concrete)
-        os.makedirs(os.path.dirname(os.path.join(fresh, DESCRIPTION)), exist_ok=True)
-        with open(os.path.join(fresh, DESCRIPTION), "w", encoding="utf-8") as file:
-            json.dump(description, file, indent=1)
-        if os.path.exists(path):
-            os.rename(path, old)
-        os.rename(fresh, path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if os.path.exists(path):
-            shutil.rmtree(old, ignore_errors=True)
+    with files.new_folder(path) as folder:
+        tf.saved_model.save(module, folder, signatures=concrete)
+        described = os.path.join(folder, DESCRIPTION)
+        os.makedirs(os.path.dirname(described), exist_ok=True)
+        checkpoints.write_json(described, description)
     return description
 
 

@@ -87,7 +87,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def summaries(self, folder: "run_folder.RunFolder") -> AbstractContextManager:
-        """Context in which TensorBoard's events go into the folder, if there are any."""
+        """Context in which TensorBoard's events, if any, go into the folder."""
 
     @abc.abstractmethod
     def scalars(self, row: Mapping[str, float]) -> None:

@@ -16,8 +16,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Self
 
 import keras
 from absl import logging
@@ -48,7 +48,12 @@ class RunFolder:
         `claim` only looks, and neither locks nor makes anything.
     """
 
-    def __init__(self, path, report=logging.info, writes=True):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        report: Callable[[str], object] = logging.info,
+        writes: bool = True,
+    ) -> None:
         if "://" in path:
             raise errors.UserError(
                 "A run folder is on a local disk; copy it afterwards. "
@@ -66,7 +71,13 @@ class RunFolder:
         self.samples = os.path.join(self.path, "samples")
         self.saved_model = os.path.join(self.path, "saved_model")
 
-    def claim(self, experiment_name, hparams, flags_text="", may_change=()):
+    def claim(
+        self,
+        experiment_name: str,
+        hparams: Mapping[str, Any],
+        flags_text: str = "",
+        may_change: Collection[str] = (),
+    ) -> bool:
         """Makes the folder this run's, or resumes the same run.
 
         Args:
@@ -166,19 +177,19 @@ class RunFolder:
         lock.flush()
         self._lock = lock
 
-    def close(self):
+    def close(self) -> None:
         """Lets go of the folder."""
         if self._lock:
             self._lock.close()
             self._lock = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def append_metrics(self, row):
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Appends one row to `metrics.jsonl`.
 
         Args:
@@ -219,7 +230,7 @@ class RunFolder:
                     self.metrics,
                 ) from error
 
-    def truncate_metrics(self, step):
+    def truncate_metrics(self, step: float) -> int:
         """Drops the rows after `step`, and rows that are no JSON; returns how many.
 
         To be called on resume, whether or not a checkpoint was found (`step=0`): the
@@ -241,7 +252,7 @@ class RunFolder:
         return len(lines) - len(kept)
 
 
-def read_identity(path):
+def read_identity(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
     """(experiment name, hparams dict) of the run folder `path`."""
     file_name = os.path.join(os.path.expanduser(path), "hparams.json")
     try:
@@ -263,7 +274,7 @@ def read_identity(path):
         raise errors.UserError(f"{file_name} is damaged: {reason}") from error
 
 
-def read_metrics(path):
+def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
     """The rows of a run folder or a `metrics.jsonl`, a list of dicts.
 
     A last row that a killed run wrote only half of is left out; any other row that is

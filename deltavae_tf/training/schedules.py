@@ -7,11 +7,12 @@ to happen has the 1-based number `s = step + 1`. All formulas below are in `s`.
 import difflib
 import inspect
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
-from deltavae_tf import errors
+from deltavae_tf import backend, errors
 
 _SCHEDULES = {}
 
@@ -27,7 +28,7 @@ def _register(name):
 class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Keeps one attribute per argument; subclasses write `_rate(s)`."""
 
-    def __init__(self, **arguments):
+    def __init__(self, **arguments: float) -> None:
         for name, value in arguments.items():
             # No floor or no warm-up is a choice; the rest must be positive.
             lowest = 0 if name in ("floor", "warmup_steps") else math.ulp(0.0)
@@ -43,7 +44,7 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
         """The learning rate of update `s`, float32 [], `s` counted from 1."""
         raise NotImplementedError
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> backend.Tensor:
         return self._rate(ops.cast(step, "float32") + 1.0)
 
     def get_config(self):
@@ -54,7 +55,7 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
 class Constant(_Schedule):
     """The same `learning_rate` at every step (Appendix E.1, the ablations)."""
 
-    def __init__(self, learning_rate):
+    def __init__(self, learning_rate: float) -> None:
         super().__init__(learning_rate=learning_rate)
 
     def _rate(self, s):
@@ -76,7 +77,7 @@ class Paper(_Schedule):
 
     exponent = -1.5
 
-    def __init__(self, scale, width, warmup_steps):
+    def __init__(self, scale: backend.Tensor, width: int, warmup_steps: int) -> None:
         if warmup_steps < 1:
             raise errors.UserError(
                 f"`warmup_steps` must be >= 1. Received: {warmup_steps}"
@@ -109,7 +110,13 @@ class WarmupCosine(_Schedule):
       floor: float, the last learning rate.
     """
 
-    def __init__(self, learning_rate, warmup_steps, decay_steps, floor=0.0):
+    def __init__(
+        self,
+        learning_rate: float,
+        warmup_steps: int,
+        decay_steps: int,
+        floor: float = 0.0,
+    ) -> None:
         if decay_steps <= warmup_steps:
             raise errors.UserError(
                 "`decay_steps` counts from the start and must exceed `warmup_steps`. "
@@ -135,12 +142,12 @@ class WarmupCosine(_Schedule):
         return ops.where(s < self.warmup_steps, rising, falling)
 
 
-def names():
+def names() -> list[str]:
     """The names that `make` knows."""
     return sorted(_SCHEDULES)
 
 
-def make(name, **values):
+def make(name: str, **values: Any) -> _Schedule:
     """The schedule `name`, given what it needs out of `values`.
 
     `values` may name arguments of other schedules too, so that a caller can hand over

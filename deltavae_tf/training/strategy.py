@@ -5,14 +5,22 @@ the global one: each replica takes its part, and the numbers are those of one de
 """
 
 import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from deltavae_tf import errors
 from deltavae_tf.training import workers
 
 
-def make(use_tpu=False, tpu_name="", tpu_cores=None, num_gpus=1):
+def make(
+    use_tpu: bool = False,
+    tpu_name: str = "",
+    tpu_cores: int | None = None,
+    num_gpus: int = 1,
+) -> tf.distribute.Strategy:
     """The `tf.distribute` strategy for this machine and command line.
 
     With `TF_CONFIG` in the environment this process is one of several workers, which
@@ -108,7 +116,7 @@ def _logical_cpus(count):
     return [cpu.name for cpu in tf.config.list_logical_devices("CPU")]
 
 
-def make_deterministic():
+def make_deterministic() -> None:
     """The same numbers on every run of the same program on the same machine."""
     tf.config.experimental.enable_op_determinism()
     # Grappler turns `a + b + c` into one AddN, whose order of summation depends on
@@ -117,12 +125,12 @@ def make_deterministic():
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
-def is_tpu(strategy):
+def is_tpu(strategy: tf.distribute.Strategy) -> bool:
     """Whether it is a TPUStrategy: what its replicas run is compiled by XLA anyway."""
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
-def distribute(dataset, strategy):
+def distribute(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Iterable:
     """The data set as the strategy's replicas take it.
 
     Args:
@@ -169,7 +177,9 @@ def distribute(dataset, strategy):
     return strategy.distribute_datasets_from_function(pipeline)
 
 
-def over_replicas(function, strategy):
+def over_replicas(
+    function: Callable, strategy: tf.distribute.Strategy
+) -> Callable[[tf.data.Dataset], Iterator[dict[str, np.ndarray]]]:
     """A function of a data set that runs `function` on every replica's part.
 
     Args:
@@ -195,7 +205,9 @@ def over_replicas(function, strategy):
     return run
 
 
-def on_one_replica(function, strategy):
+def on_one_replica(
+    function: Callable, strategy: tf.distribute.Strategy
+) -> Callable[[], Any]:
     """A callable that gives `function()`, computed where the model's weights are.
 
     On a TPU every core computes it, compiled; elsewhere it is called as it is.

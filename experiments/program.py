@@ -103,7 +103,8 @@ def import_user_code(path):
     """Imports a Python file, or those of a folder, which register what they define.
 
     A folder with an `__init__.py` is imported as a package, as Tensor2Tensor does; of
-    another one each file is imported.
+    another one each file is imported but for programs, such as figures, which have a
+    line `if __name__ == "__main__":` and are run by their own name.
     """
     path = os.path.abspath(path)
     package = os.path.join(path, "__init__.py")
@@ -112,6 +113,7 @@ def import_user_code(path):
     elif os.path.isdir(path):
         names = sorted(n for n in os.listdir(path) if n.endswith(".py"))
         files = [os.path.join(path, name) for name in names]
+        files = [file for file in files if not _is_program(file)]
     else:
         files = [path] if os.path.isfile(path) and path.endswith(".py") else []
     if not files:
@@ -129,6 +131,11 @@ def import_user_code(path):
             sys.path.append(parent)
         if name not in sys.modules:
             importlib.import_module(name)
+
+
+def _is_program(path):
+    with open(path, encoding="utf-8") as file:
+        return any(line.startswith("if __name__") for line in file)
 
 
 def _guarded(main, arguments):

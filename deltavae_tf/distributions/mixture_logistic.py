@@ -118,8 +118,12 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
             parameters, ends if num_channels == 3 else ends[:2], -1
         )
         shape = (*ops.shape(parameters)[:-1], num_channels, num_components)
-        blocks = [ops.reshape(block, shape) for block in blocks]
-        return cls(logits, *blocks, num_levels=num_levels, **kwargs)
+        names = ("loc", "log_scale", "coefficients")[: len(blocks)]
+        given = {
+            name: ops.reshape(block, shape)
+            for name, block in zip(names, blocks, strict=True)
+        }
+        return cls(logits, **given, num_levels=num_levels, **kwargs)
 
     @staticmethod
     def num_parameters(num_components: int, num_channels: int) -> int:
@@ -278,7 +282,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         Returns:
           int32 `[..., H, W, C]` in [0, num_levels - 1].
         """
-        if isinstance(temperature, numbers.Real) and not temperature > 0:
+        if isinstance(temperature, numbers.Real) and not float(temperature) > 0:
             raise errors.UserError(
                 f"`temperature` must be greater than 0. Received: {temperature}"
             )

@@ -36,7 +36,7 @@ try:
     else:
         import tensorflow as tf
         import tensorflow_probability as tfp
-        from tensorflow_probability import distributions as tfd
+        from tensorflow_probability import distributions as tfd  # noqa: F401
 
         linalg = tf.linalg
 except ModuleNotFoundError as error:

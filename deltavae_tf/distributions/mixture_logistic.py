@@ -70,11 +70,13 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
             raise errors.UserError(
                 f"`num_levels` must be an integer of at least 2. Received: {num_levels}"
             )
-        self.num_levels = int(num_levels)
-        self.logits = _float32(logits)
-        self.loc = _float32(loc)
-        self.log_scale = _float32(log_scale)
-        self.coefficients = None if coefficients is None else _float32(coefficients)
+        self.num_levels: int = int(num_levels)
+        self.logits: backend.Tensor = _float32(logits)
+        self.loc: backend.Tensor = _float32(loc)
+        self.log_scale: backend.Tensor = _float32(log_scale)
+        self.coefficients: backend.Tensor | None = (
+            None if coefficients is None else _float32(coefficients)
+        )
         self._check_shapes()
         super().__init__(
             dtype="int32",

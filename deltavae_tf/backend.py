@@ -30,14 +30,15 @@ try:
     if name == "jax":
         import jax
         from tensorflow_probability.substrates import jax as tfp
+        from tensorflow_probability.substrates.jax import distributions as tfd
 
         linalg = tfp.tf2jax.linalg
     else:
         import tensorflow as tf
         import tensorflow_probability as tfp
+        from tensorflow_probability import distributions as tfd  # noqa: F401
 
         linalg = tf.linalg
-    tfd = tfp.distributions
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package not in _PACKAGES:

@@ -29,9 +29,9 @@ def committed_rate(alpha: Alpha, num_timesteps: int) -> float:
     Returns:
       float (float64), nats for all n steps and d channels.
     """
-    alpha = _check_alpha(alpha)
+    checked = _check_alpha(alpha)
     num_timesteps = _check_num_timesteps(num_timesteps)
-    per_channel = (num_timesteps - 2) * np.log1p(alpha**2) - _log_innovation(alpha)
+    per_channel = (num_timesteps - 2) * np.log1p(checked**2) - _log_innovation(checked)
     return float(0.5 * np.sum(per_channel))
 
 

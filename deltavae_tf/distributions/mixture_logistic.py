@@ -70,11 +70,13 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
             raise errors.UserError(
                 f"`num_levels` must be an integer of at least 2. Received: {num_levels}"
             )
-        self.num_levels = int(num_levels)
-        self.logits = _float32(logits)
-        self.loc = _float32(loc)
-        self.log_scale = _float32(log_scale)
-        self.coefficients = None if coefficients is None else _float32(coefficients)
+        self.num_levels: int = int(num_levels)
+        self.logits: backend.Tensor = _float32(logits)
+        self.loc: backend.Tensor = _float32(loc)
+        self.log_scale: backend.Tensor = _float32(log_scale)
+        self.coefficients: backend.Tensor | None = (
+            None if coefficients is None else _float32(coefficients)
+        )
         self._check_shapes()
         super().__init__(
             dtype="int32",
@@ -118,8 +120,12 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
             parameters, ends if num_channels == 3 else ends[:2], -1
         )
         shape = (*ops.shape(parameters)[:-1], num_channels, num_components)
-        blocks = [ops.reshape(block, shape) for block in blocks]
-        return cls(logits, *blocks, num_levels=num_levels, **kwargs)
+        names = ("loc", "log_scale", "coefficients")[: len(blocks)]
+        given = {
+            name: ops.reshape(block, shape)
+            for name, block in zip(names, blocks, strict=True)
+        }
+        return cls(logits, **given, num_levels=num_levels, **kwargs)
 
     @staticmethod
     def num_parameters(num_components: int, num_channels: int) -> int:
@@ -278,7 +284,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         Returns:
           int32 `[..., H, W, C]` in [0, num_levels - 1].
         """
-        if isinstance(temperature, numbers.Real) and not temperature > 0:
+        if isinstance(temperature, numbers.Real) and not float(temperature) > 0:
             raise errors.UserError(
                 f"`temperature` must be greater than 0. Received: {temperature}"
             )

@@ -3,6 +3,7 @@
 A SavedModel needs TensorFlow (for text, TensorFlow Text too) and none of our code.
 """
 
+import abc
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +16,8 @@ from deltavae_tf.training import checkpoints
 DESCRIPTION = os.path.join("assets.extra", "deltavae.json")
 
 
-class Signatures:
+class Signatures(abc.ABC):
     """Base of the functions that a SavedModel of a `DeltaVAE` offers.
-
-    A subclass has `functions()`, a dict from a signature's name to its `tf.function`,
-    and `details()`, a dict of what the description says beside the signatures.
 
     Each is a pure function of its arguments, takes any number of examples, and raises
     `tf.errors.InvalidArgumentError`, inside the graph, where a value is out of range.
@@ -36,8 +34,8 @@ class Signatures:
       resources: objects that TensorFlow has to keep beside the weights.
     """
 
-    meanings = {}
-    resources = ()
+    meanings: Mapping[str, str] = {}
+    resources: tuple[Any, ...] = ()
 
     def __init__(self, model: Any, specs: dict[str, tf.TensorSpec]) -> None:
         self.model = model
@@ -49,6 +47,14 @@ class Signatures:
             "prior": tf.TensorSpec([], tf.string),
             **specs,
         }
+
+    @abc.abstractmethod
+    def functions(self) -> dict[str, Any]:
+        """dict from a signature's name to its `tf.function`."""
+
+    @abc.abstractmethod
+    def details(self) -> dict[str, Any]:
+        """What the description says of the model, beside the signatures."""
 
     def _function(self, function, names):
         """A `tf.function` of the inputs of these names, in this order."""

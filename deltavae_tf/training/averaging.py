@@ -129,7 +129,7 @@ class AverageWeights(keras.callbacks.Callback):
         super().__init__()
         self.decay = decay
         self.warmup = warmup
-        self.average = None
+        self.average: WeightAverage | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts the average at the weights of now, unless it is there already."""
@@ -143,4 +143,5 @@ class AverageWeights(keras.callbacks.Callback):
         """Updates the average."""
         del batch, logs
         _ = self.model  # On JAX asking for the model writes its weights back.
-        self.average.update()
+        if self.average is not None:
+            self.average.update()

@@ -19,9 +19,11 @@ _PATHS = []  # The flags that name a file or a folder.
 
 
 def define_path(name, default, meaning):
-    """A flag for a file or a folder; `~` is understood."""
+    """A flag, of the module that calls this, for a file or a folder; `~` works."""
     _PATHS.append(name)
-    return flags.DEFINE_string(name, default, meaning)
+    module = sys._getframe(1).f_globals["__name__"]
+    module = sys.argv[0] if module == "__main__" else module  # As absl names it.
+    return flags.DEFINE_string(name, default, meaning, module_name=module)
 
 
 def run(main, uses=(), argv=None):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deltavae_tf.training import checkpoints, run_folder
-from experiments import build, flags, sets
+from experiments import build, flags, program, sets
 from experiments.runs import load
 from tests import hostile
 
@@ -102,7 +102,7 @@ def test_flags(tmp_path, capsys):
     for line in lines:
         saved = {f.name: f.value for f in defined}
         try:
-            flags._parse(["program", *line], ())
+            program._parse(["program", *line], ())
         except SystemExit as error:
             assert error.code in (0, 1)
             text = capsys.readouterr().err

@@ -25,11 +25,12 @@ SHA256 = "ed215abcceb869f37df3c1f0de0c2b5eda7382e630d53d83361af13e5f646693"
 _MAX_BYTES = 2_000_000
 
 
-def load(split: str, **where) -> splits.Split:
+def load(split: str, gray_levels: int = 256, **where) -> splits.Split:
     """Loads a split.
 
     Args:
       split: "train" or "test".
+      gray_levels: 256, or 16: each level is then 16 of the original's.
       **where: not used: the images are embedded.
 
     Returns:
@@ -47,7 +48,7 @@ def load(split: str, **where) -> splits.Split:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         image, label = arrays[f"{split}_image"], arrays[f"{split}_label"]
     return splits.Split(
-        image=image,
+        image=image // np.uint8(256 // gray_levels),
         label=label.astype(np.int32),
         index=np.arange(len(image), dtype=np.int32),
         name=f"fashion_mnist_demo/{split}",
@@ -78,6 +79,17 @@ DATASET = dataset.ImageDataset(
     loader=load,
     image_shape=IMAGE_SHAPE,
     num_levels=fashion_mnist.NUM_LEVELS,
+    options=(
+        dataset.Option(
+            name="gray_levels",
+            type=int,
+            default=256,
+            choices=(256, 16),
+            shapes=True,
+            meaning="fashion_mnist_demo: values of a pixel; 16 leaves out its noise",
+        ),
+    ),
+    derived=lambda gray_levels: {"num_levels": gray_levels},
     class_names=fashion_mnist.CLASS_NAMES,
     num_held_out=1000,
     source="embedded: a part of https://github.com/zalandoresearch/fashion-mnist",

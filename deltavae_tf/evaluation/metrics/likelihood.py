@@ -62,13 +62,19 @@ _PER_EXAMPLE = (
         form="{:.1f}",
         **_IN_BITS,
     ),
-    Metric("rate_min_nats", "the lowest rate of any example", **_IN_BITS),
+    Metric(
+        "rate_min_nats",
+        "the lowest rate of any example",
+        label="lowest rate",
+        form="{:.2f}",
+        **_IN_BITS,
+    ),
     Metric(
         "rate_excess_min_nats",
         "the least that the rate of any example is above its committed one",
         **_IN_BITS,
     ),
-    Metric("num_examples", "examples measured", form="{:,}"),
+    Metric("num_examples", "examples measured", form="{:,.0f}"),
 )
 
 
@@ -171,9 +177,9 @@ _OF_TEXT = (
         "how long a token is: nats per token mean little without it",
         label="tokens per word",
     ),
-    Metric("num_tokens", "tokens measured, ends counted", form="{:,}"),
-    Metric("num_words", "words measured, ends counted", form="{:,}"),
-    Metric("num_characters", "characters measured, ends counted", form="{:,}"),
+    Metric("num_tokens", "tokens measured, ends counted", form="{:,.0f}"),
+    Metric("num_words", "words measured, ends counted", form="{:,.0f}"),
+    Metric("num_characters", "characters measured, ends counted", form="{:,.0f}"),
 )
 
 

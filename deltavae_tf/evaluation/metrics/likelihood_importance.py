@@ -24,7 +24,7 @@ _PRIORS = {"training": "importance_bpd", "auxiliary": "importance_aux_bpd"}
         for prior, name in _PRIORS.items()
         for k in _POWERS
     ),
-    Metric("importance_examples", "images of these bounds", form="{:,}"),
+    Metric("importance_examples", "images of these bounds", form="{:,.0f}"),
     kinds=("images",),
 )
 def bounds(context):

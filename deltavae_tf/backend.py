@@ -37,7 +37,7 @@ try:
         import tensorflow_probability as tfp
 
         linalg = tf.linalg
-    tfd = tfp.distributions
+    tfd: Any = tfp.distributions
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package not in _PACKAGES:

@@ -66,11 +66,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         name: str = "DiscretizedLogisticMixture",
     ) -> None:
         parameters = dict(locals())
-        if not isinstance(num_levels, numbers.Integral) or num_levels < 2:
-            raise errors.UserError(
-                f"`num_levels` must be an integer of at least 2. Received: {num_levels}"
-            )
-        self.num_levels = int(num_levels)
+        self.num_levels = _check_num_levels(num_levels)
         self.logits = _float32(logits)
         self.loc = _float32(loc)
         self.log_scale = _float32(log_scale)
@@ -119,7 +115,8 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         )
         shape = (*ops.shape(parameters)[:-1], num_channels, num_components)
         blocks = [ops.reshape(block, shape) for block in blocks]
-        return cls(logits, *blocks, num_levels=num_levels, **kwargs)
+        loc, log_scale, coefficients = blocks if len(blocks) == 3 else [*blocks, None]
+        return cls(logits, loc, log_scale, coefficients, num_levels, **kwargs)
 
     @staticmethod
     def num_parameters(num_components: int, num_channels: int) -> int:
@@ -278,7 +275,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         Returns:
           int32 `[..., H, W, C]` in [0, num_levels - 1].
         """
-        if isinstance(temperature, numbers.Real) and not temperature > 0:
+        if isinstance(temperature, numbers.Real) and not float(temperature) > 0:
             raise errors.UserError(
                 f"`temperature` must be greater than 0. Received: {temperature}"
             )
@@ -312,6 +309,14 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         """The bin that holds a point given in pixels from the middle."""
         level = ops.floor(centered + self.num_levels / 2)
         return ops.clip(level, 0, self.num_levels - 1)
+
+
+def _check_num_levels(num_levels):
+    if not isinstance(num_levels, numbers.Integral) or num_levels < 2:
+        raise errors.UserError(
+            f"`num_levels` must be an integer of at least 2. Received: {num_levels}"
+        )
+    return int(num_levels)
 
 
 def _float32(x):

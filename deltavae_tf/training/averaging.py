@@ -6,6 +6,7 @@ training in pieces is not training at once; here raw and averaged weights both l
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -129,7 +130,7 @@ class AverageWeights(keras.callbacks.Callback):
         super().__init__()
         self.decay = decay
         self.warmup = warmup
-        self.average = None
+        self.average: Any = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts the average at the weights of now, unless it is there already."""

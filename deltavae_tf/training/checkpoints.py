@@ -138,7 +138,8 @@ class CheckpointManager:
         self.fingerprint = fingerprint
         self.keep_max = keep_max
         self._report = report
-        self._whole = {}  # (path, size, time of writing, inode) -> bool
+        # (path, size, time of writing, inode) -> bool
+        self._whole: dict[tuple[str, int, int, int], bool] = {}
         os.makedirs(self.directory, exist_ok=True)
         remove_stale(self.directory)
 

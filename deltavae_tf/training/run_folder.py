@@ -54,7 +54,7 @@ class RunFolder:
         report: Callable[[str], object] = logging.info,
         writes: bool = True,
     ) -> None:
-        if "://" in path:
+        if "://" in os.fspath(path):
             raise errors.UserError(
                 "A run folder is on a local disk; copy it afterwards. "
                 f"Received: {path!r}"

@@ -14,7 +14,7 @@ from keras import ops
 
 from deltavae_tf import backend, errors
 
-_SCHEDULES = {}
+_SCHEDULES: dict[str, type] = {}
 
 
 def _register(name):

@@ -72,10 +72,10 @@ def from_all_workers(
 
     A meeting point: it returns when every worker has called it.
     """
-    values = np.asarray(values, np.float64)
+    row = np.asarray(values, np.float64)[None]
     if num_workers(strategy) == 1:
-        return values[None]
-    return _gather(strategy)(tf.constant(values[None])).numpy()
+        return row
+    return _gather(strategy)(tf.constant(row)).numpy()
 
 
 def check_workers_agree(

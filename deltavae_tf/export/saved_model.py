@@ -18,8 +18,7 @@ DESCRIPTION = os.path.join("assets.extra", "deltavae.json")
 class Signatures:
     """Base of the functions that a SavedModel of a `DeltaVAE` offers.
 
-    A subclass has `functions()`, a dict from a signature's name to its `tf.function`,
-    and `details()`, a dict of what the description says beside the signatures.
+    A subclass has `functions` and `details`.
 
     Each is a pure function of its arguments, takes any number of examples, and raises
     `tf.errors.InvalidArgumentError`, inside the graph, where a value is out of range.
@@ -36,8 +35,8 @@ class Signatures:
       resources: objects that TensorFlow has to keep beside the weights.
     """
 
-    meanings = {}
-    resources = ()
+    meanings: Mapping[str, str] = {}
+    resources: tuple[Any, ...] = ()
 
     def __init__(self, model: Any, specs: dict[str, tf.TensorSpec]) -> None:
         self.model = model
@@ -49,6 +48,14 @@ class Signatures:
             "prior": tf.TensorSpec([], tf.string),
             **specs,
         }
+
+    def functions(self) -> dict[str, Any]:
+        """dict from a signature's name to its `tf.function`."""
+        raise NotImplementedError
+
+    def details(self) -> dict[str, Any]:
+        """What the description says beside the signatures."""
+        raise NotImplementedError
 
     def _function(self, function, names):
         """A `tf.function` of the inputs of these names, in this order."""

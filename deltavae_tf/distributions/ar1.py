@@ -318,7 +318,7 @@ def _log_innovation(alpha):
     return np.log1p(-alpha) + np.log1p(alpha)
 
 
-def _check_alpha(alpha):
+def _check_alpha(alpha: Alpha) -> np.ndarray:
     alpha = np.array(alpha, np.float64)
     if alpha.ndim != 1 or not alpha.size or not np.all((0 <= alpha) & (alpha < 1)):
         raise errors.UserError(

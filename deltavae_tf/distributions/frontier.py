@@ -109,7 +109,8 @@ class Channel:
     def __init__(self, alpha: float, n: int, start: np.ndarray) -> None:
         """`start`, float `[(n + 1) // 2]`, is written to: log_s at the last price."""
         self.committed_rate = ar1.committed_rate([alpha], n)
-        self._n, self._log_s, self._last = n, start, None
+        self._n, self._log_s = n, start
+        self._last: tuple[float, np.ndarray] | None = None  # A price, the slope there.
         variance = np.full(n, 1 / (1 + alpha**2))  # Eq. 1's, over 1 - alpha^2.
         variance[[0, -1]] = 1
         off = -alpha * np.sqrt(variance[1:] * variance[:-1])

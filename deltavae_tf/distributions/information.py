@@ -141,18 +141,19 @@ def information_frontier(
     prior = _prior(alpha, num_timesteps)
     if prices is None:
         # Even steps of the log odds: both ends, where the curve bends, get their share.
-        odds = [math.log(p / (1 - p)) for p in (min(prior.lowest_price, 0.99), 0.999)]
-        prices = 1 / (1 + np.exp(-np.linspace(*odds, 100)))
+        ends = (min(prior.lowest_price, 0.99), 0.999)
+        low, high = (math.log(p / (1 - p)) for p in ends)
+        chosen = 1 / (1 + np.exp(-np.linspace(low, high, 100)))
     else:
-        prices = np.atleast_1d(np.array(prices, np.float64))
-        if prices.ndim != 1 or not np.all((0 <= prices) & (prices < 1)):
+        chosen = np.atleast_1d(np.array(prices, np.float64))
+        if chosen.ndim != 1 or not np.all((0 <= chosen) & (chosen < 1)):
             raise errors.UserError(
                 "`prices` must be one list of numbers in [0, 1). "
-                f"Received: {prices.tolist()}"
+                f"Received: {chosen.tolist()}"
             )
-    points = [prior.at(price) for price in prices]
+    points = [prior.at(price) for price in chosen]
     return Frontier(
-        prices,
+        chosen,
         np.array([point.rate for point in points]),
         np.array([point.information for point in points]),
     )

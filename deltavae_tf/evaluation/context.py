@@ -75,14 +75,14 @@ class Context:
 
     def __init__(
         self,
-        model,
+        model: Any,
         held_out: Examples,
         training: Examples | None = None,
         limits: Limits | None = None,
-        evaluator=None,
+        evaluator: likelihood.Evaluator | None = None,
         twin_distortion: float | None = None,
         seed: int = 0,
-    ):
+    ) -> None:
         self.model = model
         self.held_out = held_out
         self.training = training

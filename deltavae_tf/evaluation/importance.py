@@ -1,6 +1,7 @@
 """The importance-weighted bound: tighter than the ELBO, with K samples of z."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -17,7 +18,7 @@ class ImportanceWeights:
       prior: "training" or "auxiliary", which p(z).
     """
 
-    def __init__(self, model, prior: str = "auxiliary"):
+    def __init__(self, model: Any, prior: str = "auxiliary") -> None:
         if model.encoder is None:
             raise UserError(
                 "A decoder alone has no latents: its likelihood is exact. Received: a "

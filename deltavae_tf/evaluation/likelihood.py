@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -107,7 +108,7 @@ class Evaluator:
         `training.strategy.over_replicas`.
     """
 
-    def __init__(self, model, over_replicas: Callable | None = None):
+    def __init__(self, model: Any, over_replicas: Callable | None = None) -> None:
         self._model = model
 
         def terms_of(batch):

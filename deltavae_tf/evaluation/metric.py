@@ -22,8 +22,12 @@ import math
 import numbers
 import pkgutil
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from deltavae_tf.errors import NotFiniteError, UserError
+
+if TYPE_CHECKING:
+    from deltavae_tf.evaluation.context import Context
 
 KINDS = ("images", "text")
 SPLITS = ("held_out", "training")
@@ -169,7 +173,7 @@ def splits_of(name: str) -> tuple[str, ...]:
     return ()
 
 
-def measure(context, cheap: bool = False) -> dict[str, dict[str, float]]:
+def measure(context: "Context", cheap: bool = False) -> dict[str, dict[str, float]]:
     """Measures the model with the weights that it has now.
 
     Args:
@@ -198,7 +202,7 @@ def measure(context, cheap: bool = False) -> dict[str, dict[str, float]]:
     return found
 
 
-def _numbers(measurement: Measurement, context) -> dict:
+def _numbers(measurement: Measurement, context: "Context") -> dict:
     given = measurement.function(context)
     declared = [m.name for m in measurement.metrics]
     if given is None:
@@ -220,6 +224,7 @@ def _numbers(measurement: Measurement, context) -> dict:
             )
         if not math.isfinite(value):
             raise NotFiniteError(f"The metric {name} is not finite. Received: {value}")
-        whole = isinstance(value, numbers.Integral)
-        found[name] = int(value) if whole else float(value)
+        found[name] = (
+            int(value) if isinstance(value, numbers.Integral) else float(value)
+        )
     return found

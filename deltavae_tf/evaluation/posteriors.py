@@ -1,6 +1,7 @@
 """The posteriors of a data set: what probes, collapse measures and t-SNE look at."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -9,7 +10,7 @@ from deltavae_tf import backend
 from deltavae_tf.errors import UserError
 
 
-def moments(model, batches: Iterable[dict]) -> dict[str, np.ndarray]:
+def moments(model: Any, batches: Iterable[dict]) -> dict[str, np.ndarray]:
     """q(z | x) of every example.
 
     Args:

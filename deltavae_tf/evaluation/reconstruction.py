@@ -1,6 +1,7 @@
 """Do reconstructions keep what their originals are?"""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -9,7 +10,7 @@ from deltavae_tf.errors import UserError
 from deltavae_tf.evaluation import linear_probe
 
 
-def of(model, batches: Iterable[dict], seed: int = 0) -> dict[str, np.ndarray]:
+def of(model: Any, batches: Iterable[dict], seed: int = 0) -> dict[str, np.ndarray]:
     """One reconstruction x' ~ p(x | z), z ~ q(z | x), of every image.
 
     The noise is a function of the seed and the image's own number.

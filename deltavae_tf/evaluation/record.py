@@ -15,11 +15,14 @@ full one of the program `evaluate` both land in it. `metric.find` says what a nu
 import json
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deltavae_tf.errors import UserError
 from deltavae_tf.evaluation import metric
 from deltavae_tf.training import checkpoints
+
+if TYPE_CHECKING:
+    from deltavae_tf.evaluation.context import Examples
 
 FILE = "evaluation.json"
 SCHEMA = 1
@@ -35,8 +38,8 @@ def build(
     hparams: dict,
     random_seed: int,
     problem: str,
-    held_out,
-    training,
+    held_out: "Examples",
+    training: "Examples | None",
     parameters: int | None,
     weights: dict[str, dict],
 ) -> dict:

@@ -21,6 +21,8 @@ class LatentSampling:
     decoder: Any
     prior: Any
     auxiliary_prior: Any
+    encode: Any
+    sample_data: Any
 
     def latent_noise(self, keys: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Standard normal: float32 `[B, n, d]` of keys `[B, 2]` and shape (n, d)."""

@@ -1,5 +1,7 @@
 """Rates, distortion and the bounds that they add up to: exact, one sample each."""
 
+from typing import Any
+
 from deltavae_tf import units
 from deltavae_tf.evaluation import metric
 from deltavae_tf.evaluation.metric import Metric
@@ -7,13 +9,13 @@ from deltavae_tf.evaluation.metric import Metric
 # Tensor2Tensor's lm1b32k on heldout-00000, ends included: to compare nats per token.
 TENSOR2TENSOR_TOKENS_PER_WORD = 1.108
 
-_IN_BITS = {
+_IN_BITS: dict[str, Any] = {
     "unit": "bits per example",
     "factor": float(units.bits(1.0)),
     "column_of": ("images",),
 }
-_BPD = {"unit": "bits/dim"}
-_TOKEN = {"unit": "nats/token"}
+_BPD: dict[str, Any] = {"unit": "bits/dim"}
+_TOKEN: dict[str, Any] = {"unit": "nats/token"}
 
 
 def _numbers(context, declared):

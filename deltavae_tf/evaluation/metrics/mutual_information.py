@@ -1,10 +1,15 @@
 """How much the posteriors of different images differ: active units and I(x; z)."""
 
+from typing import Any
+
 from deltavae_tf import units
 from deltavae_tf.evaluation import collapse, metric
 from deltavae_tf.evaluation.metric import Metric
 
-_IN_BITS = {"unit": "bits per example", "factor": float(units.bits(1.0))}
+_IN_BITS: dict[str, Any] = {
+    "unit": "bits per example",
+    "factor": float(units.bits(1.0)),
+}
 
 
 @metric.register(

@@ -1,12 +1,14 @@
 """Whether reconstructions keep their original's class, and come near it."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from deltavae_tf.evaluation import metric, reconstruction
 from deltavae_tf.evaluation.metric import Metric
 
-_PERCENT = {"unit": "%", "form": "{:.1f}", "factor": 100.0}
+_PERCENT: dict[str, Any] = {"unit": "%", "form": "{:.1f}", "factor": 100.0}
 
 
 def _can_reconstruct(context):

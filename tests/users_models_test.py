@@ -1,0 +1,167 @@
+"""Users' own models: right numbers, or one line of ours and nothing moved."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from deltavae_tf import backend, errors
+from deltavae_tf.distributions import ar1
+from deltavae_tf.models import delta_vae
+from tests import users_oracle, users_random, users_right, users_wrong
+
+ROOT = pathlib.Path(__file__).parents[1]
+tfd = backend.tfd
+on_tensorflow = pytest.mark.skipif(
+    backend.name != "tensorflow", reason="tf.data and strategies are TensorFlow's"
+)
+
+
+def cases(table):
+    """(name, place) of a table on this backend."""
+    found = []
+    for name in table:
+        if name in users_right.NEEDS_TENSORFLOW and backend.name != "tensorflow":
+            continue
+        found += [
+            pytest.param(name, place, id=f"{name}, {place.mode}")
+            for place in users_right.places()
+        ]
+    return found
+
+
+@pytest.mark.parametrize("name, place", cases(users_right.LOSSES))
+def test_a_right_model_reports_the_mean_over_examples(name, place):
+    users_right.check(users_right.run(users_right.LOSSES, name, place))
+
+
+@pytest.mark.parametrize("name, place", cases(users_right.OPTIMIZERS))
+def test_an_optimizer_makes_the_steps_that_it_says(name, place):
+    users_right.check(users_right.run(users_right.OPTIMIZERS, name, place))
+
+
+@pytest.fixture(scope="module")
+def on_replicas(tmp_path_factory):
+    """What came out on two replicas."""
+    path = tmp_path_factory.mktemp("replicas") / "results.json"
+    command = [sys.executable, "-m", "tests.users_replicas", str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=900)
+    return json.loads(path.read_text())
+
+
+@on_tensorflow
+@pytest.mark.slow
+def test_two_replicas_are_one_device(on_replicas):
+    wrong = {}
+    for key, result in on_replicas.items():
+        refused = users_right.NOT_ON_REPLICAS.get(key.rsplit(",", 1)[0])
+        if isinstance(result, str):
+            if not (refused and result.startswith("refused") and refused in result):
+                wrong[key] = result
+            continue
+        try:
+            users_right.check(result)
+        except AssertionError as error:
+            wrong[key] = str(error)
+    assert not wrong, f"{len(wrong)} of {len(on_replicas)}: {json.dumps(wrong, indent=1)}"
+
+
+WRONG = [
+    pytest.param(name, call, id=f"{name}, {call}")
+    for name, entry in users_wrong.TABLE.items()
+    for call in entry.calls
+]
+
+
+@pytest.mark.parametrize("name, call", WRONG)
+def test_a_wrong_model_is_one_line_and_nothing_moves(name, call):
+    entry = users_wrong.TABLE[name]
+    words = re.compile(entry.words, re.S | re.I)
+    if call == "make":
+        with pytest.raises(errors.UserError, match=words) as caught:
+            entry.make()
+        check_line(caught.value)
+        return
+    try:
+        model = entry.make()
+        model.compile(keras.optimizers.SGD(0.1))
+    except errors.UserError as error:  # Refused before anything could happen.
+        assert words.search(str(error)), error
+        check_line(error)
+        return
+    before = users_wrong.state(model)
+    with pytest.raises(errors.UserError, match=words) as caught:
+        users_wrong.call(call, model, entry.data())
+    check_line(caught.value)
+    assert users_wrong.same(before, users_wrong.state(model))
+
+
+def check_line(error):
+    """Ours: what was received stands at the end."""
+    assert "Received: " in str(error), error
+    assert len(str(error)) < 600, error
+
+
+def right(**kwargs):
+    """A right model after a step, and its data."""
+    model, x = users_wrong.vae(**kwargs), users_wrong.floats()
+    model.compile(keras.optimizers.Adam(0.01), clip_norm=3.0)
+    model.train_on_batch(x)
+    return model, x
+
+
+@pytest.mark.parametrize("call", users_wrong.WEIGHTED)
+@pytest.mark.parametrize("name", users_wrong.WEIGHTS)
+def test_bad_sample_weights_are_refused_and_nothing_moves(name, call):
+    model, x = right()
+    before, weight = users_wrong.state(model), users_wrong.WEIGHTS[name]
+    given = {} if call.endswith("batch") else {"verbose": 0}
+    if name == "zero" and call in ("train_on_batch", "fit"):
+        pytest.skip("A step without weight moves nothing.")
+    with pytest.raises(errors.UserError, match="weight"):
+        getattr(model, call)(x, sample_weight=weight, **given)
+    assert users_wrong.same(before, users_wrong.state(model))
+
+
+@pytest.mark.parametrize("name", users_wrong.COMPILE)
+def test_what_compile_cannot_do_is_refused_and_nothing_moves(name):
+    model, x = right()
+    before, optimizer = users_wrong.state(model), model.optimizer
+    arguments, words = users_wrong.COMPILE[name]
+    arguments = {k: v() if callable(v) else v for k, v in arguments.items()}
+    with pytest.raises(errors.UserError, match=words) as caught:
+        model.compile(**{"optimizer": "sgd", **arguments})
+    check_line(caught.value)
+    assert model.optimizer is optimizer
+    assert users_wrong.same(before, users_wrong.state(model))
+    model.train_on_batch(x)
+
+
+@pytest.mark.parametrize("call", users_wrong.EVERYWHERE)
+@pytest.mark.parametrize(
+    "name", [name for name in users_wrong.TABLE if name.startswith("data: ")]
+)
+def test_refused_data_moves_nothing_of_a_trained_model(name, call):
+    entry = users_wrong.TABLE[name]
+    if call not in entry.calls:
+        return
+    model, x = right()
+    before = users_wrong.state(model)
+    with pytest.raises(errors.UserError, match=re.compile(entry.words, re.S | re.I)):
+        users_wrong.call(call, model, entry.data())
+    assert users_wrong.same(before, users_wrong.state(model))
+    model.train_on_batch(x)  # And it goes on.
+
+
+@pytest.mark.parametrize("first", range(0, 300, 25))
+def test_random_users(first):
+    results = [users_random.run(seed) for seed in range(first, first + 25)]
+    assert results.count("right") >= 12, results

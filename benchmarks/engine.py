@@ -197,6 +197,7 @@ def main():
     parser.add_argument("--output", help="a JSON file")
     options = parser.parse_args()
     from benchmarks import speed
+    from deltavae_tf.training import checkpoints, run_folder
 
     for part in options.parts:
         found = PARTS[part]()
@@ -205,11 +206,11 @@ def main():
             continue
         path = pathlib.Path(options.output)
         results = json.loads(path.read_text()) if path.exists() else {}
-        results["hardware"] = speed.hardware()
+        results["hardware"] = run_folder.hardware()
         results["versions"] = speed.versions()
         found["measured"] = datetime.date.today().isoformat()
         results[part] = found
-        path.write_text(json.dumps(results, indent=1) + "\n")
+        checkpoints.write_json(path, results)
 
 
 if __name__ == "__main__":

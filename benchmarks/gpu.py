@@ -155,7 +155,7 @@ def measure(options):
             train(options.steps, 0)
     for count in options.sample:
         call = lambda n=count: jax.block_until_ready(  # noqa: E731
-            model.sample(n, "ar1" if chosen.use_latents else "aux")
+            model.sample(n, "training" if chosen.use_latents else "auxiliary")
         )
         found[f"sampled_per_second_{count}"] = count / timing.median(call, 2, warm_up=2)
     return found

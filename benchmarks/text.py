@@ -29,9 +29,9 @@ from data import documents
 from data.text import batches as text_batches
 from data.text import sentences, vocabulary
 from deltavae_tf import backend
-from deltavae_tf.models import text_decoder, text_vae
+from deltavae_tf.models import text_decoder
 from deltavae_tf.sampling import text
-from deltavae_tf.training import run_folder
+from deltavae_tf.training import checkpoints, run_folder
 from experiments import costs, text_build
 from experiments import hparams as registry
 
@@ -50,8 +50,8 @@ def generation(model, length, repeats):
 
     plain = tf.function(forward.python_function)
     for size in _BATCHES:
-        z = model.sample_latents(size, "ar1", length=length)
-        keys = text_vae.sample_keys(0, 0, size, 3)
+        z = model.sample_latents(size, "training", length=length)
+        keys = noise.sample_keys(0, 0, size, noise.Purpose.DATA)
         uniforms = text_decoder.uniforms_of(keys, length)
         # The faster compiler of the two for the naive loop.
         tokens = tf.zeros((size, length), tf.int32) + 2
@@ -163,12 +163,11 @@ def main():
     fastest = max(x["tokens_per_second"] for x in found["training"].values())
     found["pipeline_over_training"] = found["batches_tokens_per_second"] / fastest
     found["versions"] = run_folder.versions()
-    found["cores"] = os.cpu_count()
+    found["hardware"] = run_folder.hardware()
     found["load_average"] = os.getloadavg()[0]  # Above 1: others computed too.
     print(json.dumps(found, indent=1))
     if options.output:
-        with open(options.output, "w") as file:
-            file.write(json.dumps(found, indent=1) + "\n")
+        checkpoints.write_json(options.output, found)
 
 
 if __name__ == "__main__":

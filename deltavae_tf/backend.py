@@ -1,27 +1,52 @@
 """What differs between Keras backends. The only file that asks which one is in use."""
 
-import keras
-from keras import ops
+import os
+from typing import Any, TypeAlias
 
-name = keras.backend.backend()
+from deltavae_tf import errors
 
-if name == "tensorflow":
-    import tensorflow as tf
-    import tensorflow_probability as tfp
+_PACKAGES = ("tensorflow", "tf_keras", "tensorflow_probability", "jax", "jaxlib")
 
-    linalg = tf.linalg
-elif name == "jax":
-    import jax
-    from tensorflow_probability.substrates import jax as tfp
 
-    linalg = tfp.tf2jax.linalg
-else:
-    raise ImportError(
-        "deltavae_tf runs on the Keras backends 'tensorflow' and 'jax'. "
-        f"Received: KERAS_BACKEND={name!r}"
-    )
+def _check_name(received):
+    if received not in ("tensorflow", "jax"):
+        raise errors.MissingPackageError(
+            "deltavae_tf runs on the Keras backends 'tensorflow' and 'jax'. "
+            f"Received: KERAS_BACKEND={received!r}"
+        )
 
-tfd = tfp.distributions
+
+# Before Keras, which imports the backend at once, whichever it is.
+_check_name(os.environ.get("KERAS_BACKEND") or "tensorflow")
+try:
+    import keras
+    from keras import ops
+
+    name = keras.backend.backend()
+    _check_name(name)
+    if name == "jax":
+        import jax
+        from tensorflow_probability.substrates import jax as tfp
+
+        linalg = tfp.tf2jax.linalg
+    else:
+        import tensorflow as tf
+        import tensorflow_probability as tfp
+
+        linalg = tf.linalg
+    tfd = tfp.distributions
+except ModuleNotFoundError as error:
+    package = (error.name or "").partition(".")[0]
+    if package not in _PACKAGES:
+        raise
+    on_jax = "jax" in (package, os.environ.get("KERAS_BACKEND"))
+    raise errors.MissingPackageError(
+        "The backend of Keras is an extra of this package: "
+        f'pip install "deltavae-tf[{"jax" if on_jax else "tensorflow"}]". '
+        f"Received: {error}"
+    ) from None
+
+Tensor: TypeAlias = Any  # Of the backend in use; docstrings say shape and dtype.
 
 
 def compile(function, layer=None):
@@ -59,6 +84,11 @@ def _jit(function, layer):
         return pure(values, args, kwargs)
 
     return call
+
+
+def sampler_seed(key):
+    """A key, uint32 `[2]`, as the seed that TFP's `sample` takes."""
+    return key if name == "jax" else tf.bitcast(key, tf.int32)
 
 
 def make_variables(layer, *inputs):

@@ -8,12 +8,24 @@ on who computes it. TensorFlow's own stateless generators differ between XLA and
 plain graph, and `keras.random` repeats itself on every replica.
 """
 
+import enum
 import functools
 
 import numpy as np
 from keras import ops
 
 from deltavae_tf import backend
+
+
+class Purpose(enum.IntEnum):
+    """What a number is drawn for: a key is folded with it, so no two share numbers."""
+
+    POSTERIOR = 0
+    DROPOUT = 1
+    LATENTS = 2
+    DATA = 3
+    IMPORTANCE = 0x1A3
+
 
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = np.uint32(0x1BD11BDA)
@@ -81,6 +93,22 @@ def fold(key, data):
     data = ops.cast(data, "uint32")
     x0, x1 = threefry((key[..., 0], key[..., 1]), (data, ops.zeros_like(data)))
     return ops.stack([x0, x1], axis=-1)
+
+
+def sample_keys(seed, first, n, purpose):
+    """The keys of `n` samples: uint32 `[n, 2]`.
+
+    Args:
+      seed: int, or key uint32 `[2]`.
+      first: int, the number of the first; or ints `[n]`, the number of each.
+      n: int.
+      purpose: `Purpose`.
+    """
+    key = fold(make_key(seed), purpose)
+    numbers = first
+    if not len(getattr(first, "shape", ())):
+        numbers = ops.arange(first, first + n)
+    return fold(key[None], numbers)
 
 
 def bits(keys, shape):

@@ -32,6 +32,11 @@ def is_last(segments):
     return ops.concatenate([changed, ops.ones_like(segments[:, :1], "bool")], axis=1)
 
 
+def num_tokens(tokens):
+    """How many tokens of each row are no padding: float32 `[B]`."""
+    return ops.sum(ops.cast(ops.not_equal(tokens, PAD), "float32"), axis=1)
+
+
 def positions(segments):
     """int32 `[B, L]`, 0, 1, ... within each segment."""
     place = ops.zeros_like(segments) + np.arange(segments.shape[1], dtype="int32")

@@ -80,7 +80,7 @@ def _importance(run, dims):
     data = batches.evaluation_batches(
         run.held_out, run.hparams.eval_batch_size, _IMAGES.value
     )
-    for prior in ("ar1", "aux"):
+    for prior in ("training", "auxiliary"):
         weights = importance.ImportanceWeights(run.model, prior)(data, _SAMPLES.value)
         found[prior] = {
             str(k): float(np.mean(units.bits_per_dim(bound, dims)))

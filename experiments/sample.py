@@ -1,6 +1,6 @@
 r"""Samples images from a trained run: a labeled PNG grid and the numbers in an .npz.
 
-  python -m experiments.sample --output_dir=/tmp/cifar10 --count=64 --prior=aux
+  python -m experiments.sample --output_dir=/tmp/cifar10 --count=64 --prior=auxiliary
   python -m experiments.sample --output_dir=/tmp/cifar10 --kind=completion \
       --data_dir=~/data --given=0.5
 
@@ -43,7 +43,7 @@ _ROWS_DRAWN = {
 }
 _KIND = _define.DEFINE_enum("kind", "prior", list(_ROWS_DRAWN), "What to draw.")
 _PRIOR = _define.DEFINE_enum(
-    "prior", "aux", ["aux", "ar1"], "Where z is from: the auxiliary or the AR(1) prior."
+    "prior", "auxiliary", ["auxiliary", "training"], "Which prior z is from."
 )
 _COUNT = _define.DEFINE_integer(
     "count", 64, "Images of the kind prior, rounded up to whole rows.", lower_bound=1

@@ -40,7 +40,7 @@ _KIND = flags.flags.DEFINE_enum(
     "What to make.",
 )
 _PRIOR = flags.flags.DEFINE_enum(
-    "prior", "aux", ["aux", "ar1"], "Where z is from: the auxiliary or the AR(1) prior."
+    "prior", "auxiliary", ["auxiliary", "training"], "Which prior z is from."
 )
 _COUNT = flags.flags.DEFINE_integer("count", 16, "How many samples.", lower_bound=1)
 _STEPS = flags.flags.DEFINE_integer("steps", 9, "Of an interpolation.", lower_bound=2)

@@ -53,7 +53,7 @@ outputs = {
     "reconstructed": calls["reconstruct"](images=images, seed=2, temperature=1.0)[
         "images"
     ],
-    "ar1": sample(seed=3, count=1, temperature=1.0, prior="ar1")["images"],
+    "training": sample(seed=3, count=1, temperature=1.0, prior="training")["images"],
 }
 np.savez(sys.argv[1], **{name: value.numpy() for name, value in outputs.items()})
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
@@ -92,9 +92,9 @@ def exported(request, tmp_path_factory):
 
 def test_samples_are_the_models(exported):
     name, model, _, call = exported
-    priors = {"delta": ["aux", "ar1"], "plain": ["aux", "standard_normal"]}
+    priors = dict.fromkeys(("delta", "plain"), ["auxiliary", "training"])
     for prior in priors.get(name, [None]):
-        own = {"standard_normal": "ar1", None: "aux"}.get(prior, prior)
+        own = prior or "auxiliary"
         for seed, count, temperature in ((2**40 + 3, 3, 0.8), (-1, 1, 1.0)):
             expected = model.sample(count, own, temperature, seed)
             inputs = {"seed": seed, "count": count, "temperature": temperature}
@@ -173,9 +173,11 @@ def run_client(python, path, found, mode, cwd=None):
 def check_client(model, path):
     posterior = model.encode(IMAGES).distribution
     with np.load(path) as found:
-        drawn = model.sample(4, "aux", seed=1)
+        drawn = model.sample(4, "auxiliary", seed=1)
         np.testing.assert_array_equal(found["drawn"], drawn)
-        np.testing.assert_array_equal(found["ar1"], model.sample(1, "ar1", seed=3))
+        np.testing.assert_array_equal(
+            found["training"], model.sample(1, "training", seed=3)
+        )
         np.testing.assert_allclose(found["loc"], posterior.loc, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(found["scale"], posterior.scale, rtol=1e-4)
         np.testing.assert_array_equal(
@@ -210,7 +212,7 @@ def test_an_environment_with_tensorflow_alone(delta, tmp_path):
         assert text in shown
     assert "outputs['nelbo_aux_nats']" in shown
     inputs = {"seed": np.int64(3), "count": np.int32(1), "temperature": np.float32(1)}
-    for name, value in {**inputs, "prior": np.array(b"ar1")}.items():
+    for name, value in {**inputs, "prior": np.array(b"training")}.items():
         np.save(tmp_path / f"{name}.npy", value)
     files = [f"{name}={name}.npy" for name in (*inputs, "prior")]
     subprocess.run(
@@ -221,7 +223,7 @@ def test_an_environment_with_tensorflow_alone(delta, tmp_path):
         check=True,
     )
     drawn = np.load(tmp_path / "images.npy")
-    np.testing.assert_array_equal(drawn, model.sample(1, "ar1", seed=3))
+    np.testing.assert_array_equal(drawn, model.sample(1, "training", seed=3))
 
 
 @pytest.mark.parametrize(
@@ -231,11 +233,14 @@ def test_an_environment_with_tensorflow_alone(delta, tmp_path):
         ({"count": -2}, "`count` must be above 0. Received: -2"),
         ({"temperature": 0.0}, "`temperature` must be above 0. Received: 0"),
         ({"temperature": float("nan")}, "`temperature` must be above 0. Received: nan"),
-        ({"prior": "uax"}, "`prior` must be one of .*aux.*ar1.* Received: uax"),
+        (
+            {"prior": "uax"},
+            "`prior` must be one of .*auxiliary.*training.* Received: uax",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused_in_the_graph(delta, change, message):
-    inputs = {"seed": 1, "count": 2, "temperature": 1.0, "prior": "aux", **change}
+    inputs = {"seed": 1, "count": 2, "temperature": 1.0, "prior": "auxiliary", **change}
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         delta[2]["sample"](**inputs)
     assert re.search(message, re.sub(r"\] \[", " ", str(error.value)))

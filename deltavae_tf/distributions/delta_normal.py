@@ -98,7 +98,8 @@ class DeltaNormal(tfd.Normal):
         # those are not this class's parameters.
         return super()._batch_shape_tensor()
 
-    def committed_rate(self):
+    @property
+    def rate(self):
         """delta, the smallest KL from N(0, 1): a float, nats per latent."""
         return self._rate
 

@@ -5,46 +5,35 @@ from keras import ops
 
 from deltavae_tf import backend, noise
 
-_PURPOSE = 0x1A3  # Of the noise; no other number of the model is drawn for it.
-
 
 class ImportanceWeights:
     """Log weights ln p(x, z_k) - ln q(z_k | x) of samples z_k ~ q(z | x).
 
     Args:
       model: `DeltaVAE` with an encoder.
-      prior: "ar1" or "aux", which p(z).
+      prior: "training" or "auxiliary", which p(z).
     """
 
-    def __init__(self, model, prior="aux"):
+    def __init__(self, model, prior="auxiliary"):
         if model.encoder is None:
             raise ValueError(
                 "The autoregressive baseline has no latents: its likelihood is exact."
             )
-        if prior not in ("ar1", "aux") or prior == "aux" and not model.auxiliary_prior:
-            raise ValueError(
-                "`prior` must be 'ar1', or 'aux' for a model that has an auxiliary "
-                f"prior. Received: {prior!r}"
-            )
         self._model = model
-        self._prior = prior
+        self._prior = model.chosen_prior(prior)
         self._weights_of = backend.graph(self._weights, model)
 
     def _weights(self, x, index, k):
         model = self._model
         q = model.encode(x)
         loc, scale = q.distribution.loc, q.distribution.scale
-        key = noise.fold(noise.fold(noise.make_key(model.seed), _PURPOSE), k)
+        key = noise.fold(
+            noise.fold(noise.make_key(model.seed), noise.Purpose.IMPORTANCE), k
+        )
         eps = noise.normal(noise.fold(key[None], index), loc.shape[1:])
         z = loc + scale * eps
         log_likelihood = ops.cast(model.decode(z, x).log_prob(x), "float32")
-        return log_likelihood + self._log_prior(z) - q.log_prob(z)
-
-    def _log_prior(self, z):
-        if self._prior == "ar1":
-            return self._model.prior.log_prob(z)
-        normal = backend.tfd.Normal(*self._model.auxiliary_prior(z))
-        return ops.sum(normal.log_prob(z), axis=(1, 2))
+        return log_likelihood + self._prior.log_prob(z) - q.log_prob(z)
 
     def __call__(self, batches, num_samples):
         """The log weights of every example.

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from deltavae_tf import noise
 from deltavae_tf.export import saved_model
-from deltavae_tf.models import delta_vae, image_decoder
+from deltavae_tf.models import image_decoder
 
 _MEANINGS = {
     "images": "integers, 0 .. num_levels - 1",
@@ -142,7 +142,7 @@ class ImageSignatures(saved_model.Signatures):
 
     def _images(self, key, count, temperature, *z):
         temperature = saved_model.positive("temperature", temperature)
-        keys = delta_vae.pixel_keys(key, 0, count)
+        keys = noise.sample_keys(key, 0, count, noise.Purpose.DATA)
         return {"images": tf.cast(self._decode(keys, temperature, *z), tf.uint8)}
 
     def _checked(self, images):

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 
-import numpy as np
 import tensorflow as tf
 
 DESCRIPTION = os.path.join("assets.extra", "deltavae.json")
@@ -28,8 +27,8 @@ class Signatures:
         `temperature` and `prior` are known.
 
     Attributes:
-      priors: dict from the public names of priors to `DeltaVAE.sample_latents`'s;
-        empty without latents.
+      priors: list of the names of priors that `DeltaVAE.sample_latents` takes; empty
+        without latents.
       meanings: dict from the names of inputs and outputs to a line for people.
       resources: objects that TensorFlow has to keep beside the weights.
     """
@@ -57,8 +56,8 @@ class Signatures:
         return tf.function(function, input_signature=signature, autograph=False)
 
     def _latents(self, key, count, temperature, prior):
-        """Latents of the prior whose public name is the string tensor `prior`."""
-        names = list(self.priors)
+        """Latents of the prior whose name is the string tensor `prior`."""
+        names = self.priors
         found = tf.equal(names, prior)
         check = tf.debugging.Assert(
             tf.reduce_any(found),
@@ -70,7 +69,7 @@ class Signatures:
         def latents(name):
             return lambda: self.model.sample_latents(count, name, temperature, key)
 
-        return tf.switch_case(place, [latents(name) for name in self.priors.values()])
+        return tf.switch_case(place, [latents(name) for name in self.priors])
 
 
 def nats(terms, has_auxiliary_prior):
@@ -101,14 +100,9 @@ def key_of(seed):
 
 def _priors(model):
     if model.encoder is None:
-        return {}
-    own = "ar1"
-    if not np.any(getattr(model.prior, "alpha", [1.0])):
-        own = "standard_normal"
-    names = {"aux": "aux", own: "ar1"}
-    if model.auxiliary_prior is None:
-        del names["aux"]
-    return names
+        return []
+    names = [] if model.auxiliary_prior is None else ["auxiliary"]
+    return [*names, "training"]
 
 
 def write(signatures, path, details=None):
@@ -135,7 +129,7 @@ def write(signatures, path, details=None):
         "signatures": {
             name: _described(f, signatures.meanings) for name, f in concrete.items()
         },
-        "priors": list(signatures.priors),
+        "priors": signatures.priors,
         **signatures.details(),
         "tensorflow": tf.__version__,
         **(details or {}),

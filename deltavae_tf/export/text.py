@@ -8,9 +8,7 @@ import tensorflow as tf
 
 from deltavae_tf import noise
 from deltavae_tf.export import saved_model
-from deltavae_tf.models import text_decoder, text_vae
-
-_TOKENS = 3  # As `TextVAE` numbers the purposes of noise.
+from deltavae_tf.models import text_decoder
 
 _MEANINGS = {
     "text": "UTF-8, a sentence each; what is no UTF-8 becomes U+FFFD",
@@ -139,7 +137,7 @@ class TextSignatures(saved_model.Signatures):
         z = None
         if self.priors:
             z = self._latents(key, count, 1.0, prior)
-        keys = text_vae.sample_keys(key, 0, count, _TOKENS)
+        keys = noise.sample_keys(key, 0, count, noise.Purpose.DATA)
         tokens = model.decoder.sample_from_uniforms(
             z, text_decoder.uniforms_of(keys, length), temperature, given, kept
         )

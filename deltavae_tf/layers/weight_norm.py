@@ -1,16 +1,21 @@
 """Weights of a linear map, plain or weight-normalized with a data-dependent start."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 from keras import ops
+
+from deltavae_tf import errors
 
 NORMALIZATIONS = ("layer", "weight")
 
 
 def check_normalization(normalization):
-    """Raises a ValueError unless `normalization` is a known one."""
+    """Raises a UserError unless `normalization` is a known one."""
     if normalization not in NORMALIZATIONS:
-        raise ValueError(
+        raise errors.UserError(
             f"`normalization` must be one of {NORMALIZATIONS}. "
             f"Received: {normalization!r}"
         )
@@ -32,8 +37,6 @@ class KernelAndBias(keras.layers.Layer):
     Reference: Salimans and Kingma, "Weight normalization" (2016), sections 2 and 3.
     """
 
-    initializing = False
-
     def __init__(
         self,
         kernel_shape,
@@ -46,6 +49,7 @@ class KernelAndBias(keras.layers.Layer):
         self.kernel_shape = tuple(kernel_shape)
         self.normalization = normalization
         self.bias_initializer = bias_initializer
+        self.starts_from_data = False
 
     def build(self, input_shape):
         filters = self.kernel_shape[-1]
@@ -72,7 +76,7 @@ class KernelAndBias(keras.layers.Layer):
     def apply_to(self, inputs, linear_map):
         """`linear_map(inputs, kernel) + bias`, for a convolution or a product."""
         outputs = linear_map(inputs, self.kernel())
-        if self.normalization == "weight" and KernelAndBias.initializing:
+        if self.normalization == "weight" and self.starts_from_data:
             outputs = self._start_from(outputs)
         return outputs + ops.cast(self.bias, self.compute_dtype)
 
@@ -128,6 +132,22 @@ class Linear(keras.layers.Layer):
             "units": self.units,
             "normalization": self.normalization,
         }
+
+
+@contextlib.contextmanager
+def starting_from_data(layer: keras.layers.Layer) -> Iterator[None]:
+    """Context in which calls of a layer set the gains and biases inside it.
+
+    It changes the weight-normalized parts of this layer alone.
+    """
+    found = [x for x in layer._flatten_layers() if isinstance(x, KernelAndBias)]
+    for part in found:
+        part.starts_from_data = True
+    try:
+        yield
+    finally:
+        for part in found:
+            part.starts_from_data = False
 
 
 def layer_norm(normalization, **kwargs):

@@ -7,13 +7,13 @@ from PIL import Image, ImageDraw, ImageFont
 from deltavae_tf import backend, noise
 
 
-def sample(model, count, prior="aux", temperature=1.0, seed=0, batch_size=64):
+def sample(model, count, prior="auxiliary", temperature=1.0, seed=0, batch_size=64):
     """Samples any number of images in batches of one compiled size.
 
     Args:
       model: `DeltaVAE` with an `ImageDecoder`.
       count: int, how many images.
-      prior: "aux" or "ar1".
+      prior: "auxiliary" or "training".
       temperature: float > 0.
       seed: int; image i of a seed is the same whatever `count` and `batch_size`.
       batch_size: int, images in one run of the compiled loop.

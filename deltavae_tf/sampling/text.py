@@ -10,7 +10,7 @@ from deltavae_tf.models import token_sampling
 def sample(
     model,
     count,
-    prior="aux",
+    prior="auxiliary",
     temperature=1.0,
     seed=0,
     batch_size=64,
@@ -23,7 +23,7 @@ def sample(
     Args:
       model: `TextVAE`.
       count: int, how many sentences.
-      prior: "aux" or "ar1".
+      prior: "auxiliary" or "training".
       temperature: float > 0.
       seed: int; sentence i of a seed is the same whatever `count` and `batch_size`.
       batch_size: int, sentences in one run of the compiled loop.
@@ -45,7 +45,7 @@ def sample(
 
 
 def interpolated_latents(
-    model, channel, prior="aux", steps=9, seed=0, first=0, length=None
+    model, channel, prior="auxiliary", steps=9, seed=0, first=0, length=None
 ):
     """One latent path, one of whose dimensions takes values in order (Figures 12, 13).
 
@@ -56,7 +56,7 @@ def interpolated_latents(
     Args:
       model: `TextVAE`.
       channel: int, in [0, d).
-      prior: "ar1" (Figure 12) or "aux" (Figure 13).
+      prior: "training" (Figure 12) or "auxiliary" (Figure 13).
       steps: int >= 2.
       seed: int.
       first: int, the number of the path.
@@ -80,7 +80,7 @@ def interpolated_latents(
     return z
 
 
-def latents_between(model, prior="aux", steps=9, seed=0, first=0, length=None):
+def latents_between(model, prior="auxiliary", steps=9, seed=0, first=0, length=None):
     """Paths on the line between two samples of the prior: float32 `[steps, length, d]`.
 
     Args: as `interpolated_latents`.
@@ -116,7 +116,7 @@ def decode(model, z, temperature=1.0, seed=0, top_k=0, top_p=1.0):
 def complete(
     model,
     prefix,
-    prior="aux",
+    prior="auxiliary",
     steps=9,
     temperature=1.0,
     seed=0,
@@ -131,7 +131,7 @@ def complete(
     Args:
       model: `TextVAE`.
       prefix: int `[P]`, tokens, without EOS.
-      prior: "aux" or "ar1".
+      prior: "auxiliary" or "training".
       steps: int, how many completions.
       temperature: float > 0.
       seed: int.

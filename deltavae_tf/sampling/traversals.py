@@ -35,7 +35,7 @@ class Traversals:
 
     Args:
       model: `DeltaVAE` with an `ImageDecoder`.
-      prior: "aux" or "ar1", where z is drawn from if an image does not give it.
+      prior: "auxiliary" or "training", where z is drawn from if an image does not give it.
       temperature: float > 0, of prior and decoder; 1 samples the model itself.
       seed: int.
       batch_size: int, images in one run of the compiled sampler.
@@ -45,7 +45,7 @@ class Traversals:
     def __init__(
         self,
         model,
-        prior="aux",
+        prior="auxiliary",
         temperature=1.0,
         seed=0,
         batch_size=64,

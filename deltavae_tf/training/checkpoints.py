@@ -15,6 +15,8 @@ import json
 import os
 import re
 import zipfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import numpy as np
 from absl import logging
@@ -49,13 +51,15 @@ def fingerprint(hparams):
 
 
 @contextlib.contextmanager
-def atomic_file(path):
+def atomic_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Opens a new binary file that replaces `path` once it is safely on disk.
 
     If anything fails before that, `path` is as it was and no temporary file stays. A
-    killed process leaves one, but not its lock, by which `remove_stale` knows it.
+    killed process leaves one, but not its lock, by which `remove_stale` knows it. `~`
+    in `path` is the home folder.
     """
-    folder, name = os.path.split(os.path.abspath(path))
+    path = os.path.abspath(os.path.expanduser(path))
+    folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -69,6 +73,19 @@ def atomic_file(path):
             os.unlink(temporary)
         raise
     _sync_folder(folder)
+
+
+def write_json(path: str | os.PathLike, content: Any, sort_keys: bool = False) -> None:
+    """Writes a JSON file that replaces `path` whole or not at all.
+
+    Args:
+      path: str, its folder must exist; `~` is the home folder.
+      content: what `json` can write: dicts, lists, text, Python's numbers.
+      sort_keys: bool, keys in the order of the alphabet instead of the dict's.
+    """
+    text = json.dumps(content, indent=1, sort_keys=sort_keys) + "\n"
+    with atomic_file(path) as file:
+        file.write(text.encode())
 
 
 def _sync_folder(folder):

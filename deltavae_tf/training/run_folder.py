@@ -16,6 +16,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 from absl import logging
@@ -92,12 +94,12 @@ class RunFolder:
             checkpoints.remove_stale(self.path)
             identity = {"experiment": experiment_name, "hparams": hparams}
             # hparams.json first: it is what makes a folder a run folder.
-            _write(self.hparams, json.dumps(identity, indent=1, sort_keys=True) + "\n")
+            checkpoints.write_json(self.hparams, identity, sort_keys=True)
             # What a run was made with is its evidence: later visits leave it.
             if not os.path.exists(self.flags):
                 _write(self.flags, flags_text)
             if not os.path.exists(self.versions):
-                _write(self.versions, json.dumps(versions(), indent=1) + "\n")
+                checkpoints.write_json(self.versions, versions())
             os.makedirs(self.checkpoints, exist_ok=True)
             os.makedirs(self.samples, exist_ok=True)
             self.truncate_metrics(math.inf)  # A half-written last row goes.
@@ -276,7 +278,33 @@ def read_metrics(path):
     return rows
 
 
-def versions():
+def training_seconds(rows: Iterable[Mapping]) -> float:
+    """How long the steps of a run took, evaluations and pauses left out, in seconds.
+
+    Args:
+      rows: as `read_metrics` returns them, from the run's first row on: each has the
+        "step" it was written at and the "steps_per_second" since the row before.
+    """
+    seconds, before = 0.0, 0
+    for row in rows:
+        seconds += (row["step"] - before) / row["steps_per_second"]
+        before = row["step"]
+    return seconds
+
+
+def hardware() -> str:
+    """What this process runs on: the processor's name and its cores, one line."""
+    name = platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                name = value.strip()
+                break
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def versions() -> dict[str, Any]:
     """What this process runs on: a JSON-able dict."""
     found = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:
@@ -287,8 +315,15 @@ def versions():
         "keras_backend": keras.config.backend(),
         "platform": platform.platform(),
         "git_commit": _git_commit(),
-        "command": sys.argv,
+        "command": [_from_checkout(sys.argv[0]), *sys.argv[1:]],
     }
+
+
+def _from_checkout(path):
+    """A path inside this checkout as seen from its root; any other as it is."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    inside = os.path.abspath(path).startswith(root + os.sep)
+    return os.path.relpath(path, root) if inside else path
 
 
 def _git_commit():

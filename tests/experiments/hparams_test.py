@@ -75,7 +75,7 @@ def test_table_3():
     )
     np.testing.assert_allclose(np.diff(alpha), (alpha[-1] - 0.5) / 31, rtol=1e-6)
     posterior = build.posterior(independent, None, 32)
-    nats = posterior.committed_rate((32, 32)) / 32**2
+    nats = posterior.rate
     assert nats == pytest.approx(0.1664, abs=5e-5)
     assert (build.prior(independent, 32).alpha == 0).all()
 

@@ -195,7 +195,7 @@ def test_a_refused_folder_is_untouched(commands):
 
 def test_sample(run, commands):
     assert commands["sample"]["status"] == 0
-    path = run[0] / "samples" / "prior-aux-temperature1-seed3"
+    path = run[0] / "samples" / "prior-auxiliary-temperature1-seed3"
     with np.load(f"{path}.npz") as found:
         drawn = found["image"]
         assert (int(found["step"]), int(found["seed"])) == (10, 3)

@@ -165,7 +165,7 @@ def test_sample_and_interpolate(trained):
     path = trained[0]
     lines = decoded(path, kind="sample", count=3, random_seed=1)
     assert len(lines) >= 3
-    again = decoded(path, kind="sample", count=3, random_seed=1, prior="ar1")
+    again = decoded(path, kind="sample", count=3, random_seed=1, prior="training")
     assert again != lines
     lines = decoded(path, kind="interpolate", steps=2)
     assert [x for x in lines if x.startswith("====")] == [
@@ -227,7 +227,7 @@ def test_bad_files_to_decode(trained, tmp, content, message):
 
 def test_interpolation_moves_one_dimension(trained):
     model = trained[1].model
-    z = text.interpolated_latents(model, 1, "ar1", steps=5)
+    z = text.interpolated_latents(model, 1, "training", steps=5)
     assert z.shape == (5, model.max_length, 2)
     np.testing.assert_allclose(z[:, 0, 1], [-3, -1.5, 0, 1.5, 3], atol=1e-6)
     assert (z[..., 1] == z[:, :1, 1]).all() and (z[0, :, 0] == z[4, :, 0]).all()
@@ -248,9 +248,9 @@ one = tf.constant(1.0)
 text = tf.constant(["The value of x.", "An object \\u2581"])
 found = {
     "sample": call["sample"](seed=seed, count=tf.constant(3), temperature=one,
-                             prior=tf.constant("aux"))["text"],
+                             prior=tf.constant("auxiliary"))["text"],
     "complete": call["complete"](text=text, seed=seed, temperature=one,
-                                 prior=tf.constant("ar1"))["text"],
+                                 prior=tf.constant("training"))["text"],
     "nats": call["log_likelihood"](text=text, seed=seed)["distortion_nats"],
     "num_tokens": call["encode"](text=text)["num_tokens"],
     "loc": call["encode"](text=text)["loc"][:, 0, 0],
@@ -260,7 +260,7 @@ found = {k: [x.decode() if isinstance(x, bytes) else float(x) for x in v.numpy()
 for bad in ({"count": tf.constant(0)}, {"prior": tf.constant("none")},
             {"temperature": tf.constant(0.0)}):
     arguments = {"seed": seed, "count": tf.constant(1), "temperature": one,
-                 "prior": tf.constant("aux"), **bad}
+                 "prior": tf.constant("auxiliary"), **bad}
     try:
         call["sample"](**arguments)
         found["no error"] = str(bad)
@@ -310,14 +310,14 @@ def test_saved_model_of_strings_in_a_process_without_this_code(trained):
     np.testing.assert_allclose(found["nats"], model(rows)["distortion"], rtol=1e-4)
     loc = model.encode(rows).distribution.loc
     np.testing.assert_allclose(found["loc"], loc[:, 0, 0], rtol=1e-3, atol=1e-5)
-    expected = vocabulary.decode_to_strings(model.sample(3, "aux", 1.0, 7))
+    expected = vocabulary.decode_to_strings(model.sample(3, "auxiliary", 1.0, 7))
     assert found["sample"] == expected
     assert [x.startswith(y) for x, y in zip(found["complete"], lines, strict=True)]
     assert "no error" not in found and "at most 32 subwords" in found["long"]
     description = json.loads(
         (path / "saved_model" / saved_model.DESCRIPTION).read_text()
     )
-    assert description["priors"] == ["aux", "ar1"]
+    assert description["priors"] == ["auxiliary", "training"]
     assert "tensorflow_text" in description["needs"]
 
 

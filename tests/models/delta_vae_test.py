@@ -116,9 +116,14 @@ def test_noise_follows_the_example_and_the_step():
     np.testing.assert_allclose(whole[2:4], model(part)["distortion"], rtol=1e-5)
     np.testing.assert_array_equal(whole, model(batch)["distortion"])  # Evaluation.
     first = model(batch, training=True)["distortion"]
+    assert (first.numpy() != whole.numpy()).all()
+    again = model(batch, training=True)["distortion"]
+    np.testing.assert_array_equal(first, again)
+    assert int(model.steps) == 0  # Only a step of training moves it.
+    model.compute_loss(batch, y_pred=model(batch, training=True))
+    assert int(model.steps) == 1
     second = model(batch, training=True)["distortion"]
     assert (first.numpy() != second.numpy()).all()
-    assert int(model.steps) == 2
 
 
 def test_clip_norm_bounds_the_update():
@@ -197,7 +202,7 @@ def test_plain_arrays_and_a_users_own_models():
     model.compile(keras.optimizers.Adam(0.01))
     history = model.fit(x, batch_size=16, epochs=3, verbose=0, shuffle=False).history
     assert history["loss"][-1] < history["loss"][0]
-    assert model.sample(7, prior="ar1").shape == (7, 5)
+    assert model.sample(7, prior="training").shape == (7, 5)
     assert model.encode(x[:3]).event_shape == (4, 1)
 
 
@@ -216,7 +221,7 @@ def test_save_and_load(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("prior", ["aux", "ar1"])
+@pytest.mark.parametrize("prior", ["auxiliary", "training"])
 def test_samples_do_not_depend_on_how_many(prior):
     model = make()
     testing.randomize(model.auxiliary_prior)

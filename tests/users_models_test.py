@@ -32,7 +32,7 @@ def cases(table):
             continue
         found += [
             pytest.param(name, place, id=f"{name}, {place.mode}")
-            for place in users_right.places()
+            for place in users_right.places(name)
         ]
     return found
 

@@ -18,22 +18,13 @@ tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 from deltavae_tf import errors  # noqa: E402
 from tests import users_right  # noqa: E402
 
-# Graphs of two replicas take long to make; what `fit` and its kin do with data is the
-# same for all of them.
-GRAPHS = ("7 examples by 4", "9 examples by 4", "SGD", "global_clipnorm",
-          "a generator of uneven batches", "train_on_batch on 7",
-          "LossScaleOptimizer", "a mask half of zeros")  # fmt: skip
-
-
 def main(path):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     results = {}
     for table in (users_right.LOSSES, users_right.OPTIMIZERS):
         for name in table:
-            modes = ("eager", "graph") if name in GRAPHS else ("eager",)
-            for mode in modes:
-                place = users_right.Place(mode, strategy)
-                key = f"{name}, {mode}"
+            for place in users_right.places(name, strategy):
+                key = f"{name}, {place.mode}"
                 try:
                     results[key] = users_right.run(table, name, place)
                 except errors.UserError as error:

@@ -1,5 +1,6 @@
 """What differs between Keras backends. The only file that asks which one is in use."""
 
+import contextlib
 import os
 from typing import Any, TypeAlias
 
@@ -20,6 +21,7 @@ def _check_name(received):
 _check_name(os.environ.get("KERAS_BACKEND") or "tensorflow")
 try:
     import keras
+    import numpy as np
     from keras import ops
 
     name = keras.backend.backend()
@@ -91,6 +93,16 @@ def sampler_seed(key):
     return key if name == "jax" else tf.bitcast(key, tf.int32)
 
 
+def concrete(x):
+    """A tensor's values, NumPy; None while a graph is made, where there are none."""
+    if isinstance(x, keras.KerasTensor):
+        return None
+    try:
+        return np.asarray(x)
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+
+
 def make_variables(layer, *inputs):
     """Calls a layer once, for its variables alone.
 
@@ -159,8 +171,91 @@ def replica_id():
     return 0 if context is None else context.replica_id_in_sync_group
 
 
+def replicas_of(model):
+    """How many replicas a keras.Model trains on."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.num_replicas_in_sync if strategy else 1
+
+
+def scope_of(model):
+    """Context in which a keras.Model's variables are made."""
+    strategy = getattr(model, "_distribute_strategy", None)
+    return strategy.scope() if strategy else contextlib.nullcontext()
+
+
+def shared_batch(model, batch):
+    """An iterator of one batch, shared out to the replicas of a model."""
+    data = tf.data.Dataset.from_tensors(batch)
+    return iter(model.distribute_strategy.experimental_distribute_dataset(data))
+
+
+def first_replica(x):
+    """What the first replica has of a value; the value itself, if it is not shared."""
+    if name == "tensorflow" and isinstance(x, tf.distribute.DistributedValues):
+        return x.values[0]
+    return x
+
+
+def is_dataset(x):
+    """Whether it is a `tf.data.Dataset`."""
+    return name == "tensorflow" and isinstance(x, tf.data.Dataset)
+
+
+def map_checked(dataset, check):
+    """The same `tf.data.Dataset`; each batch is looked at on its way.
+
+    Args:
+      dataset: `tf.data.Dataset`.
+      check: function of a batch with NumPy arrays, that raises.
+    """
+    spec = dataset.element_spec
+
+    def look(*leaves):
+        check(tf.nest.pack_sequence_as(spec, leaves))
+        return np.bool_(True)
+
+    def pass_on(*batch):
+        batch = batch if isinstance(spec, tuple) else batch[0]
+        seen = tf.numpy_function(look, tf.nest.flatten(batch), tf.bool)
+        with tf.control_dependencies([seen]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    # Behind the step's back: it does not wait.
+    return dataset.map(pass_on).prefetch(1)
+
+
+def separate(variables):
+    """Gives variables arrays of their own, on JAX, where a step donates them.
+
+    Keras lets weights and their average share arrays when `fit` ends.
+    """
+    if name == "jax":
+        for variable in variables:
+            variable.assign(jax.numpy.copy(variable.value))
+
+
+def examples_before(size):
+    """How many examples the replicas before this one have: 0 for the first.
+
+    Args:
+      size: int or int32 scalar, this replica's.
+    """
+    if name == "jax" or num_replicas() == 1:
+        return 0
+    if tf.distribute.get_replica_context() is None:
+        return 0  # Outside of `strategy.run` there is one batch, the whole.
+    number = replica_id()
+    places = tf.range(num_replicas())
+    sizes = sum_over_replicas(tf.where(places == number, size, 0))
+    return tf.reduce_sum(tf.where(places < number, sizes, 0))
+
+
 def sum_over_replicas(x):
-    """The sum of a tensor over the replicas of a training step; itself for one."""
+    """The sums of tensors over the replicas of a training step; themselves for one.
+
+    Args:
+      x: tensor, or list of them.
+    """
     if name == "jax" or num_replicas() == 1:
         return x
     context = tf.distribute.get_replica_context()
@@ -225,3 +320,24 @@ def _value_and_gradients_on_jax(function, variables, state):
     for variable, new in zip(state, after, strict=True):
         variable.assign(new)
     return value, gradients, others
+
+
+def stateless_step(function, parts, state, data):
+    """A step as Keras's `fit` takes it on JAX: a function of state and data alone.
+
+    Args:
+      function: callable (data) -> logs, that assigns variables.
+      parts: list of lists of keras.Variable, of which `state` has the values.
+      state: tuple of lists of arrays.
+      data: what the function takes.
+
+    Returns:
+      logs, the state after it.
+    """
+    variables = [variable for part in parts for variable in part]
+    values = [value for part in state for value in part]
+    mapping = list(zip(variables, values, strict=True))
+    with keras.StatelessScope(state_mapping=mapping) as scope:
+        logs = function(data)
+    after = [[scope.get_current_value(v) for v in part] for part in parts]
+    return logs, tuple(after)

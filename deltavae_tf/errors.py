@@ -12,6 +12,9 @@ class UserError(ValueError):
     It is a `ValueError`, so that code which catches those goes on working.
     """
 
+    # Keras leaves the message of an error with this mark as it is: one line.
+    _keras_call_info_injected = True
+
 
 class NotFiniteError(UserError, FloatingPointError):
     """A term of the loss, or a gradient, became NaN or infinite."""

@@ -16,12 +16,12 @@ from deltavae_tf import backend, errors, noise, objectives
 from deltavae_tf.backend import Tensor
 from deltavae_tf.distributions import latent_prior
 from deltavae_tf.models import batch as batches
-from deltavae_tf.models import image_data, latent_sampling, training_step
+from deltavae_tf.models import contract, image_data, keras_methods, latent_sampling
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
 class DeltaVAE(
-    image_data.ImageData, latent_sampling.LatentSampling, training_step.TrainingStep
+    image_data.ImageData, latent_sampling.LatentSampling, keras_methods.KerasMethods
 ):
     """A variational autoencoder whose rate cannot fall below delta.
 
@@ -86,11 +86,13 @@ class DeltaVAE(
         **kwargs: Any,
     ) -> None:
         super().__init__(objective, **kwargs)
+        noise.make_key(seed)  # Its error, now.
         if (encoder is None) != (prior is None):
             raise errors.UserError(
                 "`encoder` and `prior` go together: give both, or neither for the "
                 f"autoregressive baseline. Received: {encoder}, {prior}"
             )
+        contract.check_parts(encoder, decoder, auxiliary_prior)
         self.encoder = encoder
         self.decoder = decoder
         self.prior = latent_prior.as_prior(prior)
@@ -141,9 +143,8 @@ class DeltaVAE(
           dropout_keys: uint32 `[B, 2]`, or None without dropout.
         """
         if self.encoder is None:
-            distribution = self._decode(None, x, dropout_keys)
             nothing = ops.zeros(ops.shape(x)[:1], dtype="float32")
-            distortion = -ops.cast(distribution.log_prob(x), "float32")
+            distortion = self._distortion(None, x, dropout_keys)
             return {"distortion": distortion, "rate": nothing, "rate_aux": nothing}
 
         segments = self.segments(x)
@@ -151,10 +152,10 @@ class DeltaVAE(
         loc, scale = posterior.loc, posterior.scale
         eps_keys = noise.fold(keys, noise.Purpose.POSTERIOR)
         z = loc + scale * self.latent_noise(eps_keys, loc.shape[1:])
-        distribution = self._decode(z, x, dropout_keys)
-        rate = self.prior.rate(loc, scale, z, segments)
+        distortion = self._distortion(z, x, dropout_keys)
+        rate = contract.rate(self.prior, loc, scale, z, segments)
         terms = {
-            "distortion": -ops.cast(distribution.log_prob(x), "float32"),
+            "distortion": distortion,
             "rate": rate,
             "rate_aux": self._auxiliary_rate(loc, scale, z, segments, rate),
         }
@@ -167,7 +168,7 @@ class DeltaVAE(
         if self.auxiliary_prior is None:
             return rate
         loc, scale, z = (ops.stop_gradient(t) for t in (loc, scale, z))
-        return self.auxiliary_prior.rate(loc, scale, z, segments)
+        return contract.rate(self.auxiliary_prior, loc, scale, z, segments)
 
     def committed_rate(self, segments: Tensor | None = None) -> float | Tensor:
         """delta, the rate below which no posterior can go: nats per example.
@@ -186,18 +187,18 @@ class DeltaVAE(
             raise errors.UserError(
                 "The autoregressive baseline has no latents to encode to."
             )
-        loc, scale = self.encoder(x)
-        loc, scale = ops.cast(loc, "float32"), ops.cast(scale, "float32")
-        if len(loc.shape) != 3 or loc.shape != scale.shape:
-            raise errors.UserError(
-                "The encoder must return loc and scale, each [B, n, d]. "
-                f"Received: {tuple(loc.shape)} and {tuple(scale.shape)}"
-            )
+        loc, scale = contract.check_posterior(
+            self.encoder, self.encoder(x), x, self.prior
+        )
         return backend.tfd.Independent(backend.tfd.Normal(loc, scale), 2)
 
     def decode(self, z: Any, x: Any) -> backend.tfd.Distribution:
         """p(x | z): a distribution of batch shape `[B]`, teacher-forced on x."""
         return self._decode(z, x)
+
+    def _distortion(self, z, x, dropout_keys=None):
+        """-log p(x | z): float32 `[B]`, nats."""
+        return -contract.log_prob(self.decoder, self._decode(z, x, dropout_keys), x)
 
     def _decode(self, z, x, dropout_keys=None):
         if dropout_keys is not None and self._decoder_takes_keys:

@@ -1,0 +1,319 @@
+"""Keras's `compile`, `fit`, `evaluate`, `save` and their kin for a delta-VAE.
+
+Each looks at what it was given before anything moves, so that a refused call leaves the
+model as it was.
+"""
+
+import contextlib
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from deltavae_tf import backend, errors
+from deltavae_tf.models import batch as batches
+from deltavae_tf.models import contract, inputs, settings, training_step
+
+
+class KerasMethods(training_step.TrainingStep):
+    """The methods of `DeltaVAE` that Keras has too."""
+
+    # Whether the parts were seen to be right, and the values that data may have.
+    looked_at: bool = False
+    bounds: tuple[int, int] | None = None
+    refusal: Exception | None = None  # Of a batch on its way, in a thread of tf.data.
+
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        clip_norm: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """As `keras.Model.compile`; the loss is the objective's.
+
+        Args:
+          optimizer: keras optimizer or its name. What its arguments ask for works, on
+            several replicas too, or is refused.
+          clip_norm: float or None, bound on the norm of the gradient over all
+            replicas.
+          **kwargs: for `keras.Model.compile`, without `loss` and metrics. On
+            TensorFlow `jit_compile` is off unless asked for: on a CPU the plain graph
+            is faster.
+        """
+        kwargs = {"jit_compile": backend.name == "jax", **kwargs}
+        if kwargs.get("run_eagerly"):
+            kwargs["jit_compile"] = False
+        optimizer = keras.optimizers.get(optimizer)
+        replicas = backend.replicas_of(self)
+        settings.check_compile(optimizer, clip_norm, kwargs, replicas)
+        super().compile(optimizer, **kwargs)
+        self.clip_norm = clip_norm
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """What `save` keeps of `compile`."""
+        if not self.compiled:
+            return None
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "clip_norm": self.clip_norm,
+            "jit_compile": self.jit_compile,
+            "run_eagerly": self.run_eagerly,
+            "steps_per_execution": self.steps_per_execution,
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded model as it was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    # Training and measuring.
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """As `keras.Model.fit`. Targets are of no use and are left aside.
+
+        Raises:
+          UserError: data, weights or a part of the model cannot be used; nothing moved.
+          NotFiniteError: a term became NaN or infinite; the message names it.
+        """
+        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        if self.compiled:
+            given["x"] = self._ready(given.get("x"), given.get("sample_weight"), True)
+            if given.get("validation_data") is not None:
+                given["validation_data"] = self._ready_pair(given["validation_data"])
+            given["callbacks"] = _with_own(given.get("callbacks"))
+        with self._own_errors():
+            history = super().fit(**given)
+        backend.separate(self.optimizer.variables)
+        return history
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`; the list is in the order of `metrics_names`.
+
+        Raises:
+          UserError: as `fit`.
+          FloatingPointError: the rate is below the committed one.
+        """
+        as_dict = kwargs.pop("return_dict", False)
+        given = inspect.signature(super().evaluate).bind(*args, **kwargs).arguments
+        given |= given.pop("kwargs", {})
+        if self.compiled and "_use_cached_eval_dataset" not in given:
+            given["x"] = self._ready(given.get("x"), given.get("sample_weight"))
+        with self._own_errors():
+            logs = super().evaluate(**given, return_dict=True)
+        del logs["grad_norm"]  # Keras reports all metrics; this one is training's.
+        self._check_logs(logs)
+        self.check_rate(logs["rate_nats"], logs.get("committed_rate_nats"))
+        return logs if as_dict else [logs[name] for name in self.metrics_names]
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """As `keras.Model.train_on_batch`."""
+        if self.compiled:
+            self._ready(x, sample_weight, training=True)
+        if backend.replicas_of(self) == 1:
+            logs = super().train_on_batch(x, y, sample_weight, class_weight, True)
+        else:  # Keras would give the whole batch to each replica.
+            if class_weight is not None:
+                labels = ops.convert_to_numpy(y).astype(int).ravel()
+                sample_weight = np.float32([class_weight[i] for i in labels])
+            self.make_train_function()
+            self.reset_metrics()
+            batch = batches.weighted(x, sample_weight)
+            self.train_function(backend.shared_batch(self, batch))
+            logs = {k: float(v) for k, v in self.get_metrics_result().items()}
+        self.check_finite(logs)
+        names = [*self.metrics_names, "grad_norm"]
+        return logs if return_dict else [logs[name] for name in names]
+
+    def test_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """As `keras.Model.test_on_batch`; the list as `evaluate`."""
+        if self.compiled:
+            self._ready(x, sample_weight)
+        if backend.replicas_of(self) == 1:
+            logs = super().test_on_batch(x, y, sample_weight, True)
+        else:
+            self.make_test_function()
+            self.reset_metrics()
+            batch = batches.weighted(x, sample_weight)
+            self.test_function(backend.shared_batch(self, batch))
+            logs = {k: float(v) for k, v in self.get_metrics_result().items()}
+        del logs["grad_norm"]
+        self._check_logs(logs)
+        return logs if return_dict else [logs[name] for name in self.metrics_names]
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> dict[str, np.ndarray]:
+        """The terms of each example, as `keras.Model.predict` gives them."""
+        with self._own_errors():
+            return super().predict(self._ready(x), *args, **kwargs)
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names of what `evaluate` returns, in its order."""
+        return [name for name in super().metrics_names if name != "grad_norm"]
+
+    def look_at(self, batch: Mapping[str, Any]) -> None:
+        """Makes the weights, and looks at what the parts give for a few examples."""
+        if backend.name == "jax":
+            # Called as it is, each of its hundreds of operations would be compiled.
+            backend.make_variables(self, batch)
+            seen = backend.graph(self._seen, self)(batch)
+        else:
+            seen = self._seen(batch)
+        if self.encoder is not None:
+            contract.check_posterior_values(self.encoder, seen["loc"], seen["scale"])
+        contract.check_values(self.decoder, self.bounds, batch[batches.kind(batch)])
+        contract.check_terms(self, seen)
+        self.looked_at = True
+
+    def _seen(self, batch):
+        x, loc, scale = batches.unpack(batch)[0], None, None
+        terms = self(batch)
+        if self.encoder is not None:
+            posterior = self.encode(x).distribution
+            loc, scale = posterior.loc, posterior.scale
+            terms = {**terms, "loc": loc, "scale": scale}
+        self.bounds = contract.value_range(self.decode(loc, x))
+        return terms
+
+    def _ready(self, x, sample_weight=None, training=False):
+        """What Keras gets as x; weights and, for training, the optimizer's are there."""
+        x = inputs.checked(self, x, sample_weight)
+        if training and not self.optimizer.built:
+            with backend.scope_of(self):
+                self.optimizer.build(self.trainable_variables)
+        return x
+
+    def _ready_pair(self, given):
+        if not isinstance(given, (tuple, list)):
+            return self._ready(given)
+        x, *rest = given
+        return (self._ready(x, rest[1] if len(rest) > 1 else None), *rest)
+
+    def _check_logs(self, logs):
+        if not np.asarray(self._loss_tracker.count):
+            raise errors.UserError(
+                "There are no examples: mask or weights are 0 for all of them. "
+                "Received: weights of sum 0"
+            )
+        self.check_finite(logs)
+
+    @contextlib.contextmanager
+    def _own_errors(self):
+        """A refusal in a thread of tf.data arrives as ours, not as TensorFlow's."""
+        self.refusal = None
+        try:
+            yield
+        except Exception:
+            if self.refusal is not None:
+                raise self.refusal from None
+            raise
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: all is built. Keras's own takes a batch, lost if of a generator."""
+
+    # Weights and files.
+
+    def build(self, input_shape: Any, dtype: str | None = None) -> None:
+        """Makes the weights.
+
+        Args:
+          input_shape: shape of a batch, `[B, ...]` (B may be None); or a dict of it,
+            such as `{"image": (None, 32, 32, 3)}`.
+          dtype: str, of the data; by default int32 if the decoder is over levels or a
+            vocabulary, else float32.
+        """
+        if self.built or self._example is not None:  # Keras says that it called us.
+            return
+        if isinstance(input_shape, Mapping):
+            input_shape = input_shape[batches.kind(input_shape)]
+        ours = ("num_levels", "vocabulary_size")
+        if dtype is None:
+            whole = any(hasattr(self.decoder, name) for name in ours)
+            dtype = "int32" if whole else "float32"
+        try:
+            backend.make_variables(self, np.zeros((1, *input_shape[1:]), dtype))
+        except Exception:
+            self._example = None
+            raise
+
+    build._is_default = True  # A first call makes the weights by itself.
+
+    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.load_weights`; a file that does not fit changes nothing."""
+        self.check_built("load_weights")
+        before = [(v, ops.convert_to_numpy(v)) for v in self.variables]
+        try:
+            super().load_weights(filepath, *args, **kwargs)
+        except Exception:
+            for variable, value in before:
+                variable.assign(value)
+            raise
+
+    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.save_weights`."""
+        self.check_built("save_weights")
+        super().save_weights(filepath, *args, **kwargs)
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.save`, into a `.keras` file."""
+        if os.fspath(filepath).endswith((".h5", ".hdf5")):
+            raise errors.UserError(
+                'A model is saved as one ".keras" file (HDF5 takes weights alone, by '
+                f'`save_weights("m.weights.h5")`). Received: {filepath}'
+            )
+        super().save(filepath, *args, **kwargs)
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Refused: `call` gives the terms of a loss; nobody serves those."""
+        raise errors.UserError(
+            "Keras exports `call`, the terms of the loss. To serve samples and code "
+            "lengths, use `deltavae_tf.export` (images.export_model, text.export_model) "
+            f"or `python -m experiments.export`. Received: export{args}"
+        )
+
+    def check_built(self, name: str) -> None:
+        """Raises a UserError if the model has no weights yet."""
+        if not self.built:
+            raise errors.UserError(
+                f"`{name}` needs the model's weights, which its first call makes: call "
+                "`model.build(shape of a batch)`, or the model on a batch, before. "
+                "Received: a model without weights"
+            )
+
+
+class _StopWhenNotFinite(keras.callbacks.Callback):
+    """Ends `fit` with a NotFiniteError; other threads look, the step does not wait."""
+
+    async_safe = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        names = ("loss", "grad_norm")
+        if not all(np.isfinite(float(logs[name])) for name in names):
+            self.model.check_finite(logs, f" at batch {batch + 1} of the epoch")
+
+
+def _with_own(callbacks):
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(_StopWhenNotFinite())
+        return callbacks
+    if callbacks is None:
+        return [_StopWhenNotFinite()]
+    several = isinstance(callbacks, (list, tuple))
+    return [*(callbacks if several else [callbacks]), _StopWhenNotFinite()]

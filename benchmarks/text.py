@@ -28,7 +28,7 @@ from benchmarks import timing
 from data import documents
 from data.text import batches as text_batches
 from data.text import sentences, vocabulary
-from deltavae_tf import backend
+from deltavae_tf import backend, noise
 from deltavae_tf.models import text_decoder
 from deltavae_tf.sampling import text
 from deltavae_tf.training import checkpoints, run_folder

@@ -121,7 +121,8 @@ class AR1(tfd.LinearGaussianStateSpaceModel, latent_prior.LatentPrior):
 
     Example:
       >>> prior = AR1(alpha=[0.5, 0.9], num_timesteps=8)
-      >>> posterior = tfd.Independent(tfd.Normal(np.zeros([3, 8, 2], "float32"), 0.5), 2)
+      >>> loc = np.zeros([3, 8, 2], "float32")
+      >>> posterior = tfd.Independent(tfd.Normal(loc, 0.5), 2)
       >>> rate = tfd.kl_divergence(posterior, prior)  # float32 [3], nats
       >>> bool(np.all(rate >= prior.committed_rate()))
       True

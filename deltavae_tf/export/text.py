@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from deltavae_tf import noise
 from deltavae_tf.export import saved_model
-from deltavae_tf.models import text_decoder
+from deltavae_tf.models import text_decoder, text_vae
 
 _MEANINGS = {
     "text": "UTF-8, a sentence each; what is no UTF-8 becomes U+FFFD",

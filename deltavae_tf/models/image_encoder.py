@@ -51,7 +51,7 @@ class ImageEncoder(keras.layers.Layer):
       loc, scale: float32 `[B, H, d]`, scale > 0.
 
     Example:
-      >>> encoder = ImageEncoder(latent_channels=2, num_layers=1, width=8, filter_size=16)
+      >>> encoder = ImageEncoder(2, num_layers=1, width=8, filter_size=16)
       >>> loc, scale = encoder(np.zeros([3, 8, 6, 1], "uint8"))
       >>> tuple(loc.shape)
       (3, 8, 2)

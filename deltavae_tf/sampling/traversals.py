@@ -35,7 +35,7 @@ class Traversals:
 
     Args:
       model: `DeltaVAE` with an `ImageDecoder`.
-      prior: "auxiliary" or "training", where z is drawn from if an image does not give it.
+      prior: "auxiliary" or "training", where z is from if no image gives it.
       temperature: float > 0, of prior and decoder; 1 samples the model itself.
       seed: int.
       batch_size: int, images in one run of the compiled sampler.

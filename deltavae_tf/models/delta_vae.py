@@ -5,6 +5,7 @@ This module has its terms. How it trains is in `training_step`, what it draws in
 """
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,9 +116,18 @@ class DeltaVAE(
 
     def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.__call__`; the first call makes the weights."""
-        if self._example is None:
-            self._example = batches.describe(batch)
-        return super().__call__(batch, *args, **kwargs)
+        if self.built:
+            return super().__call__(batch, *args, **kwargs)
+        before = self._example
+        self._example = before or batches.describe(batch)
+        with warnings.catch_warnings():
+            # Of what the call itself raises when it comes to it.
+            warnings.filterwarnings("ignore", "Layer .* looks like it has unbuilt")
+            try:
+                return super().__call__(batch, *args, **kwargs)
+            except Exception:
+                self._example = before
+                raise
 
     def call(self, batch: Any, training: bool = False) -> dict[str, Tensor]:
         x, index, _ = batches.unpack(batch)

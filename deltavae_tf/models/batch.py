@@ -78,8 +78,14 @@ def split(batch: Any) -> tuple[Mapping[str, Any], Any]:
 def weighted(x: Any, sample_weight: Any) -> dict[str, Any]:
     """A batch whose mask is its mask times the weights of its examples."""
     batch, _ = split((x,))
-    weight = ops.convert_to_numpy(unpack((batch, None, sample_weight))[2])
-    return {**batch, "mask": weight}
+    weight = unpack((batch, None, as_array(sample_weight)))[2]
+    return {**batch, "mask": ops.convert_to_numpy(weight)}
+
+
+def as_array(weights: Any) -> Any:
+    """Weights as an array, if they are a list; None for None."""
+    bare = weights is None or hasattr(weights, "shape")
+    return weights if bare else np.asarray(weights)
 
 
 def kind(batch: Mapping[str, Any]) -> str:

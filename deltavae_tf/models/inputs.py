@@ -21,7 +21,7 @@ _ROWS = 4  # Enough to tell one number for all from one for each.
 
 
 def checked(model: Any, x: Any, sample_weight: Any = None) -> Any:
-    """What to give to Keras instead of `x`; the model's weights are made.
+    """What to give to Keras instead of `x`, weights within; the model's are made.
 
     Args:
       model: `DeltaVAE`.
@@ -35,7 +35,13 @@ def checked(model: Any, x: Any, sample_weight: Any = None) -> Any:
         raise errors.UserError("There are no data: give `x`. Received: None")
     if isinstance(x, (list, tuple, Mapping)) or hasattr(x, "shape"):
         check_arrays(model, x, sample_weight)
-        return x
+        # Keras would drop the weights of data without targets.
+        return x if sample_weight is None else batches.weighted(x, sample_weight)
+    if sample_weight is not None:
+        raise errors.UserError(
+            "The weights of a stream come with its batches, (x, y, sample_weight). "
+            f"Received: sample_weight beside a {type(x).__name__}"
+        )
     if backend.is_dataset(x):
         if not model.built:
             look_at(model, _first(iter(x)))
@@ -60,7 +66,7 @@ def check_arrays(model: Any, x: Any, sample_weight: Any = None) -> None:
             "The data are empty: there are no examples to take a mean of. "
             f"Received: {list(data.shape)}"
         )
-    weighted = (batch, None, _array(sample_weight))
+    weighted = (batch, None, batches.as_array(sample_weight))
     weight = backend.concrete(batches.unpack(weighted)[2])
     if weight is not None and not np.any(weight):
         raise errors.UserError(
@@ -127,7 +133,3 @@ def _check_finite(data):
             "The data must be finite. "
             f"Received: {seen[~np.isfinite(seen)].ravel()[0]}"
         )
-
-
-def _array(given):
-    return given if given is None or hasattr(given, "shape") else np.asarray(given)

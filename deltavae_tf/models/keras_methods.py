@@ -82,7 +82,8 @@ class KerasMethods(training_step.TrainingStep):
         """
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
         if self.compiled:
-            given["x"] = self._ready(given.get("x"), given.get("sample_weight"), True)
+            weight = given.pop("sample_weight", None)
+            given["x"] = self._ready(given.get("x"), weight, True)
             if given.get("validation_data") is not None:
                 given["validation_data"] = self._ready_pair(given["validation_data"])
             given["callbacks"] = _with_own(given.get("callbacks"))
@@ -102,7 +103,8 @@ class KerasMethods(training_step.TrainingStep):
         given = inspect.signature(super().evaluate).bind(*args, **kwargs).arguments
         given |= given.pop("kwargs", {})
         if self.compiled and "_use_cached_eval_dataset" not in given:
-            given["x"] = self._ready(given.get("x"), given.get("sample_weight"))
+            weight = given.pop("sample_weight", None)
+            given["x"] = self._ready(given.get("x"), weight)
         with self._own_errors():
             logs = super().evaluate(**given, return_dict=True)
         del logs["grad_norm"]  # Keras reports all metrics; this one is training's.
@@ -204,7 +206,7 @@ class KerasMethods(training_step.TrainingStep):
         if not isinstance(given, (tuple, list)):
             return self._ready(given)
         x, *rest = given
-        return (self._ready(x, rest[1] if len(rest) > 1 else None), *rest)
+        return (self._ready(x, rest[1] if len(rest) > 1 else None), *rest[:1])
 
     def _check_logs(self, logs):
         if not np.asarray(self._loss_tracker.count):

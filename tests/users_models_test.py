@@ -66,7 +66,9 @@ def test_two_replicas_are_one_device(on_replicas):
             users_right.check(result)
         except AssertionError as error:
             wrong[key] = str(error)
-    assert not wrong, f"{len(wrong)} of {len(on_replicas)}: {json.dumps(wrong, indent=1)}"
+    assert not wrong, (
+        f"{len(wrong)} of {len(on_replicas)}: {json.dumps(wrong, indent=1)}"
+    )
 
 
 @pytest.mark.parametrize("name", users_wrong.TABLE)
@@ -147,8 +149,7 @@ def test_refused_data_moves_nothing_of_a_trained_model(name):
 
 @pytest.mark.parametrize(
     "first",
-    [0, 25, 50]
-    + [pytest.param(i, marks=pytest.mark.slow) for i in range(75, 300, 25)],
+    [0, 25, 50] + [pytest.param(i, marks=pytest.mark.slow) for i in range(75, 300, 25)],
 )
 def test_random_users(first):
     results = [users_random.run(seed) for seed in range(first, first + 25)]

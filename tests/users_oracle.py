@@ -1,8 +1,8 @@
 """A user's linear model, and all its numbers by NumPy alone, in float64.
 
-The encoder is `loc = x A + c`, `scale = softplus(raw)`; the decoder `N(z W + b, 1)`. The
-oracle shares no code with the library: it has its own Threefry, dense Gaussians for the
-rate, and gradients by finite differences.
+The encoder is `loc = x A + c`, `scale = softplus(raw)`; the decoder `N(z W + b, 1)`.
+The oracle shares no code with the library: it has its own Threefry, dense Gaussians for
+the rate, and gradients by finite differences.
 """
 
 import keras

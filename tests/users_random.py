@@ -57,27 +57,62 @@ def _category(x, p):
 
 # name: (distribution of theta [F], the dtype it takes, its data, SciPy's density)
 KINDS = {
-    "Normal": (lambda p: tfd.Normal(p, 1.3), "float32", _floats,
-               lambda x, p: stats.norm.logpdf(x, p, 1.3)),
-    "Laplace": (lambda p: tfd.Laplace(p, 0.8), "float32", _floats,
-                lambda x, p: stats.laplace.logpdf(x, p, 0.8)),
-    "StudentT": (lambda p: tfd.StudentT(4.0, p, 0.9), "float32", _floats,
-                 lambda x, p: stats.t.logpdf(x, 4.0, p, 0.9)),
-    "Gamma": (lambda p: tfd.Gamma(ops.exp(p), 1.5), "float32", _positive,
-              lambda x, p: stats.gamma.logpdf(x, np.exp(p), scale=1 / 1.5)),
-    "LogNormal": (lambda p: tfd.LogNormal(p, 1.1), "float32", _positive,
-                  lambda x, p: stats.lognorm.logpdf(x, 1.1, scale=np.exp(p))),
-    "Beta": (lambda p: tfd.Beta(ops.exp(p), 2.0), "float32", _share,
-             lambda x, p: stats.beta.logpdf(x, np.exp(p), 2.0)),
+    "Normal": (
+        lambda p: tfd.Normal(p, 1.3),
+        "float32",
+        _floats,
+        lambda x, p: stats.norm.logpdf(x, p, 1.3),
+    ),
+    "Laplace": (
+        lambda p: tfd.Laplace(p, 0.8),
+        "float32",
+        _floats,
+        lambda x, p: stats.laplace.logpdf(x, p, 0.8),
+    ),
+    "StudentT": (
+        lambda p: tfd.StudentT(4.0, p, 0.9),
+        "float32",
+        _floats,
+        lambda x, p: stats.t.logpdf(x, 4.0, p, 0.9),
+    ),
+    "Gamma": (
+        lambda p: tfd.Gamma(ops.exp(p), 1.5),
+        "float32",
+        _positive,
+        lambda x, p: stats.gamma.logpdf(x, np.exp(p), scale=1 / 1.5),
+    ),
+    "LogNormal": (
+        lambda p: tfd.LogNormal(p, 1.1),
+        "float32",
+        _positive,
+        lambda x, p: stats.lognorm.logpdf(x, 1.1, scale=np.exp(p)),
+    ),
+    "Beta": (
+        lambda p: tfd.Beta(ops.exp(p), 2.0),
+        "float32",
+        _share,
+        lambda x, p: stats.beta.logpdf(x, np.exp(p), 2.0),
+    ),
     "Mixture": (_mixture, "float32", _floats, _mixture_density),
-    "Bernoulli": (lambda p: tfd.Bernoulli(p), "int32", _binary,
-                  lambda x, p: stats.bernoulli.logpmf(x, special.expit(p))),
+    "Bernoulli": (
+        lambda p: tfd.Bernoulli(p),
+        "int32",
+        _binary,
+        lambda x, p: stats.bernoulli.logpmf(x, special.expit(p)),
+    ),
     "Categorical": (
         lambda p: tfd.Categorical(p[..., None] * np.arange(5, dtype="float32")),
-        "int32", _counts, _category),
-    "Poisson": (lambda p: tfd.Poisson(log_rate=p), "float32", _counts,
-                lambda x, p: stats.poisson.logpmf(x, np.exp(p))),
-}  # fmt: skip
+        "int32",
+        _counts,
+        _category,
+    ),
+    "Poisson": (
+        lambda p: tfd.Poisson(log_rate=p),
+        "float32",
+        _counts,
+        lambda x, p: stats.poisson.logpmf(x, np.exp(p)),
+    ),
+}
 DTYPES = ("float32", "float64", "uint8", "int32", "int64", "float16", "bool")
 
 
@@ -177,14 +212,21 @@ def run(seed, strategy_scope=None):
         rate += 0.5 * ((np.diag(inverse) * s2).sum() - steps - np.log(s2).sum())
         rate += 0.5 * np.einsum("bi,ij,bj->b", m, inverse, m)
         rate += 0.5 * np.linalg.slogdet(covariance)[1]
-    expected = {"distortion_nats": distortion, "rate_nats": rate,
-                "loss": distortion + rate}  # fmt: skip
+    expected = {
+        "distortion_nats": distortion,
+        "rate_nats": rate,
+        "loss": distortion + rate,
+    }
     for name, value in expected.items():
         mean = (value * weight).sum() / weight.sum()
         found = float(np.asarray(logs[name]).ravel()[-1])
         np.testing.assert_allclose(
-            found, mean, rtol=2e-4, atol=2e-4, err_msg=f"{seed} {kind} {dtype} {call} {name}"
-        )  # fmt: skip
+            found,
+            mean,
+            rtol=2e-4,
+            atol=2e-4,
+            err_msg=f"{seed} {kind} {dtype} {call} {name}",
+        )
     return "right"
 
 

@@ -1,6 +1,6 @@
 """Runs the right models' tables on two replicas; writes what came out as JSON.
 
-  python -m tests.users_replicas FILE
+python -m tests.users_replicas FILE
 """
 
 import json
@@ -17,6 +17,7 @@ tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 from deltavae_tf import errors  # noqa: E402
 from tests import users_right  # noqa: E402
+
 
 def main(path):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

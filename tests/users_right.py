@@ -101,9 +101,7 @@ def _sizes(size, batch_size, **kwargs):
 
 for _size, _batch in ((12, 11), (7, 4), (9, 4), (5, 8), (1, 1), (3, 2), (8, 4)):
     LOSSES[f"{_size} examples by {_batch}"] = _sizes(_size, _batch)
-LOSSES["an auxiliary prior"] = _sizes(
-    7, 4, oracle=users_oracle.Oracle(auxiliary=True)
-)
+LOSSES["an auxiliary prior"] = _sizes(7, 4, oracle=users_oracle.Oracle(auxiliary=True))
 
 MASKS = {
     "a mask half of zeros": np.float32([1, 0, 0, 1, 0, 1, 0]),
@@ -252,13 +250,17 @@ def _(place):
     oracle = users_oracle.Oracle()
     x, other = users_oracle.data(7), users_oracle.data(5, seed=2)
     mask = np.float32([1, 0, 1, 1, 0])
-    logs = place.compiled(oracle).fit(
-        x,
-        batch_size=4,
-        verbose=0,
-        shuffle=False,
-        validation_data=({"x": other, "mask": mask},),
-    ).history  # fmt: skip
+    logs = (
+        place.compiled(oracle)
+        .fit(
+            x,
+            batch_size=4,
+            verbose=0,
+            shuffle=False,
+            validation_data=({"x": other, "mask": mask},),
+        )
+        .history
+    )
     expected = oracle.means(users_oracle.batches_of(other, 4, mask))
     named = {f"val_{k}": v for k, v in expected.items()}
     return {
@@ -333,8 +335,9 @@ def _(place):
 def _(place):
     oracle, x = users_oracle.Oracle(), users_oracle.data(7)
     terms = place.compiled(oracle).predict(x, batch_size=4, verbose=0)
-    parts = [oracle.terms(part, index) for part, index, _ in
-             users_oracle.batches_of(x, 4)]  # fmt: skip
+    parts = [
+        oracle.terms(part, index) for part, index, _ in users_oracle.batches_of(x, 4)
+    ]
     expected = np.concatenate(parts, axis=1)
     names = ("distortion", "rate", "rate_aux")
     return {k: (terms[k], e) for k, e in zip(names, expected, strict=True)}
@@ -393,17 +396,21 @@ def _trained(optimizer, update, every=1, average=0.0, rtol=2e-5, policy=None, **
             mean = None
             for i in range(len(parts)):
                 now = oracle.train(parts[: i + 1], update, every)
-                mean = now if mean is None else {
-                    k: average * mean[k] + (1 - average) * now[k] for k in now
-                }  # fmt: skip
+                mean = (
+                    now
+                    if mean is None
+                    else {k: average * mean[k] + (1 - average) * now[k] for k in now}
+                )
             expected = mean
         norms = []
         for i in range(len(parts)):
             weights = oracle.train(parts[:i], update, every)
             gradients = oracle.gradient(*parts[i], i + 1, weights)
             norms.append(np.sqrt(sum((g**2).sum() for g in gradients.values())))
-        moved = {k: (found[k] - oracle.weights[k], expected[k] - oracle.weights[k])
-                 for k in found}  # fmt: skip
+        moved = {
+            k: (found[k] - oracle.weights[k], expected[k] - oracle.weights[k])
+            for k in found
+        }
         norm = float(logs["grad_norm"][-1])
         return {"rtol": rtol, "grad_norm": (norm, np.mean(norms)), **moved}
 
@@ -519,10 +526,13 @@ def run(table, name, place):
     found = table[name](place)
     rtol = found.pop("rtol", 2e-5)
     return {
-        key: [np.asarray(a, np.float64).tolist(), np.asarray(b, np.float64).tolist(),
-              rtol]
+        key: [
+            np.asarray(a, np.float64).tolist(),
+            np.asarray(b, np.float64).tolist(),
+            rtol,
+        ]
         for key, (a, b) in found.items()
-    }  # fmt: skip
+    }
 
 
 def check(results):

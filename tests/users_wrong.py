@@ -87,9 +87,11 @@ def categorical(logits):
 
 def vae(encoder=None, decoder=None, prior=None, **kwargs):
     return delta_vae.DeltaVAE(
-        encoder or Encoder(), decoder or Decoder(), prior or ar1.AR1([0.8, 0.4], N),
+        encoder or Encoder(),
+        decoder or Decoder(),
+        prior or ar1.AR1([0.8, 0.4], N),
         **kwargs,
-    )  # fmt: skip
+    )
 
 
 def wrong(name, make, words, data=floats, calls=USUAL):
@@ -128,9 +130,11 @@ for _steps, _channels in ((3, 2), (4, 3), (2, 4), (4, 1), (1, 2)):
     wrong(
         f"encoder: {_steps} steps of {_channels}",
         lambda s=_steps, c=_channels: vae(Encoder(steps=s, channels=c)),
-        rf"\[4, 2\].*prior|prior.*\[4, 2\]|\(4, 2\)",
+        r"\[4, 2\].*prior|prior.*\[4, 2\]|\(4, 2\)",
     )
-wrong("encoder: a function", lambda: vae(lambda x: x), "encoder.*layer", calls=("make",))
+wrong(
+    "encoder: a function", lambda: vae(lambda x: x), "encoder.*layer", calls=("make",)
+)
 
 
 class _TwoInputs(Encoder):
@@ -162,8 +166,12 @@ for _name, _make in (
     ("only z and training", _OnlyZTraining),
     ("Sequential", sequential),
 ):
-    wrong(f"decoder: takes {_name}", lambda m=_make: vae(decoder=m()),
-          r"decoder.*\(z, x\)", calls=("make",))  # fmt: skip
+    wrong(
+        f"decoder: takes {_name}",
+        lambda m=_make: vae(decoder=m()),
+        r"decoder.*\(z, x\)",
+        calls=("make",),
+    )
 
 
 class _NeedsX(Decoder):
@@ -172,50 +180,108 @@ class _NeedsX(Decoder):
 
 
 def decoder(name, distribution, words, data=floats, outputs=F, shape=(F,), **kwargs):
-    wrong(f"decoder: {name}", lambda: vae(decoder=Decoder(distribution, outputs, shape)),
-          words, data, **kwargs)  # fmt: skip
+    wrong(
+        f"decoder: {name}",
+        lambda: vae(decoder=Decoder(distribution, outputs, shape)),
+        words,
+        data,
+        **kwargs,
+    )
 
 
-wrong("decoder: a function", lambda: vae(decoder=lambda z, x: z), "decoder.*layer",
-      calls=("make",))  # fmt: skip
+wrong(
+    "decoder: a function",
+    lambda: vae(decoder=lambda z, x: z),
+    "decoder.*layer",
+    calls=("make",),
+)
 decoder("logits", lambda p: p, "Decoder.*distribution.*log_prob")
 decoder("None", lambda p: None, "Decoder.*distribution.*log_prob")
 decoder("a pair", lambda p: (normal(p), p), "Decoder.*distribution.*log_prob")
 decoder("normal of each", lambda p: tfd.Normal(p, 1.0), r"log_prob.*\[B\].*Independent")
-decoder("normal over batch too", lambda p: tfd.Independent(tfd.Normal(p, 1.0), 2),
-        r"log_prob.*\[B\]|event")  # fmt: skip
+decoder(
+    "normal over batch too",
+    lambda p: tfd.Independent(tfd.Normal(p, 1.0), 2),
+    r"log_prob.*\[B\]|event",
+)
 decoder("an axis too many", lambda p: normal(p[:, None]), r"event|\[B\]")
-decoder("an axis too many, all event",
-        lambda p: tfd.Independent(tfd.Normal(p[:, None], 1.0), 2), "event")  # fmt: skip
+decoder(
+    "an axis too many, all event",
+    lambda p: tfd.Independent(tfd.Normal(p[:, None], 1.0), 2),
+    "event",
+)
 decoder("one number for all", lambda p: normal(p[:, :1]), "event")
 decoder("part of x", lambda p: normal(p[:, :3]), "event|shape")
 decoder("one for the batch", lambda p: normal(p[0]), r"batch")
 CATEGORIES = {"outputs": F * 7, "shape": (F, 7)}
-decoder("categorical of each", tfd.Categorical, r"log_prob.*\[B\].*Independent", counts,
-        calls=EVERYWHERE, **CATEGORIES)  # fmt: skip
+decoder(
+    "categorical of each",
+    tfd.Categorical,
+    r"log_prob.*\[B\].*Independent",
+    counts,
+    calls=EVERYWHERE,
+    **CATEGORIES,
+)
 for _dtype in ("uint8", "int8"):
-    decoder(f"{_dtype} into Categorical", categorical, f"int32.*{_dtype}",
-            lambda t=_dtype: counts(dtype=t), **CATEGORIES)  # fmt: skip
+    decoder(
+        f"{_dtype} into Categorical",
+        categorical,
+        f"int32.*{_dtype}",
+        lambda t=_dtype: counts(dtype=t),
+        **CATEGORIES,
+    )
 decoder("floats into Categorical", categorical, "int32.*float32", floats, **CATEGORIES)
-decoder("float64 into Normal", normal, "float32.*float64",
-        lambda: floats().astype("float64"))  # fmt: skip
+decoder(
+    "float64 into Normal",
+    normal,
+    "float32.*float64",
+    lambda: floats().astype("float64"),
+)
 decoder("integers into Normal", normal, "float32.*int32", counts)
 decoder("uint8 into Normal", normal, "float32.*uint8", lambda: counts(dtype="uint8"))
-decoder("a category too many", categorical, r"\[0, 6\]|\[0, 7\)", lambda: counts(9),
-        **CATEGORIES)  # fmt: skip
-decoder("a negative category", categorical, r"\[0, 6\]|\[0, 7\)",
-        lambda: counts() - 1, **CATEGORIES)  # fmt: skip
-decoder("levels into Bernoulli", lambda p: tfd.Independent(
-    tfd.Bernoulli(p, dtype="float32"), 1), r"\[0, 1\]", lambda: counts(256, "float32"))
+decoder(
+    "a category too many",
+    categorical,
+    r"\[0, 6\]|\[0, 7\)",
+    lambda: counts(9),
+    **CATEGORIES,
+)
+decoder(
+    "a negative category",
+    categorical,
+    r"\[0, 6\]|\[0, 7\)",
+    lambda: counts() - 1,
+    **CATEGORIES,
+)
+decoder(
+    "levels into Bernoulli",
+    lambda p: tfd.Independent(tfd.Bernoulli(p, dtype="float32"), 1),
+    r"\[0, 1\]",
+    lambda: counts(256, "float32"),
+)
 decoder("NaN", lambda p: normal(p * np.nan), "distortion.*nan")
-decoder("minus infinity", lambda p: tfd.Independent(
-    tfd.Uniform(p - 1e-6, p + 1e-6), 1), "distortion.*inf")
-decoder("a negative deviation", lambda p: tfd.Independent(tfd.Normal(p, -ops.abs(p)), 1),
-        "distortion.*nan")  # fmt: skip
-wrong("decoder: is given no x by sample", lambda: vae(decoder=_NeedsX()),
-      "Decoder|NeedsX.*x=None.*sample", calls=("sample",))  # fmt: skip
-wrong("decoder: temperature without sample", vae, "temperature.*sample",
-      calls=("temperature",))  # fmt: skip
+decoder(
+    "minus infinity",
+    lambda p: tfd.Independent(tfd.Uniform(p - 1e-6, p + 1e-6), 1),
+    "distortion.*inf",
+)
+decoder(
+    "a negative deviation",
+    lambda p: tfd.Independent(tfd.Normal(p, -ops.abs(p)), 1),
+    "distortion.*nan",
+)
+wrong(
+    "decoder: is given no x by sample",
+    lambda: vae(decoder=_NeedsX()),
+    "Decoder|NeedsX.*x=None.*sample",
+    calls=("sample",),
+)
+wrong(
+    "decoder: temperature without sample",
+    vae,
+    "temperature.*sample",
+    calls=("temperature",),
+)
 
 # Priors.
 
@@ -227,10 +293,16 @@ def prior(name, make, words, **kwargs):
 prior("another n", lambda: ar1.AR1([0.8, 0.4], 5), "prior")
 prior("another d", lambda: ar1.AR1([0.8], N), "prior")
 prior("not Independent", lambda: tfd.Normal(np.zeros((N, D), "f"), 1.0), "prior")
-prior("independent of one axis",
-      lambda: tfd.Independent(tfd.Normal(np.zeros((N, D), "f"), 1.0), 1), "prior")
-prior("a batch of priors",
-      lambda: tfd.Independent(tfd.Normal(np.zeros((B, N, D), "f"), 1.0), 2), "prior")
+prior(
+    "independent of one axis",
+    lambda: tfd.Independent(tfd.Normal(np.zeros((N, D), "f"), 1.0), 1),
+    "prior",
+)
+prior(
+    "a batch of priors",
+    lambda: tfd.Independent(tfd.Normal(np.zeros((B, N, D), "f"), 1.0), 2),
+    "prior",
+)
 prior("scalar", lambda: tfd.Normal(0.0, 1.0), "prior")
 prior("a string", lambda: "ar1", "prior")
 prior("a number", lambda: 0.5, "prior")
@@ -238,21 +310,44 @@ prior("a number", lambda: 0.5, "prior")
 # The rest of the constructor.
 
 for _seed in (None, 1.5, "7", [1, 2, 3]):
-    wrong(f"seed {_seed!r}", lambda s=_seed: vae(seed=s), "`seed`.*integer.*Received",
-          calls=("make",))  # fmt: skip
-wrong("auxiliary: another d", lambda: vae(
-    auxiliary_prior=auxiliary_prior.LSTMPrior(4, 3)), "auxiliary.*3|3.*auxiliary")
-wrong("auxiliary: no layer", lambda: vae(auxiliary_prior="lstm"), "auxiliary.*layer",
-      calls=("make",))  # fmt: skip
-wrong("auxiliary: without latents", lambda: delta_vae.DeltaVAE(
-    None, Decoder(), None, auxiliary_prior.LSTMPrior(4, 2)), "auxiliary",
-    calls=("make",))  # fmt: skip
-wrong("objective: a function", lambda: vae(objective=lambda t: t["rate"]), "objective",
-      calls=("make",))  # fmt: skip
-wrong("objective: its name", lambda: vae(objective="elbo"), "objective",
-      calls=("make",))  # fmt: skip
-wrong("encoder without prior", lambda: delta_vae.DeltaVAE(Encoder(), Decoder(), None),
-      "prior", calls=("make",))  # fmt: skip
+    wrong(
+        f"seed {_seed!r}",
+        lambda s=_seed: vae(seed=s),
+        "`seed`.*integer.*Received",
+        calls=("make",),
+    )
+wrong(
+    "auxiliary: another d",
+    lambda: vae(auxiliary_prior=auxiliary_prior.LSTMPrior(4, 3)),
+    "auxiliary.*3|3.*auxiliary",
+)
+wrong(
+    "auxiliary: no layer",
+    lambda: vae(auxiliary_prior="lstm"),
+    "auxiliary.*layer",
+    calls=("make",),
+)
+wrong(
+    "auxiliary: without latents",
+    lambda: delta_vae.DeltaVAE(None, Decoder(), None, auxiliary_prior.LSTMPrior(4, 2)),
+    "auxiliary",
+    calls=("make",),
+)
+wrong(
+    "objective: a function",
+    lambda: vae(objective=lambda t: t["rate"]),
+    "objective",
+    calls=("make",),
+)
+wrong(
+    "objective: its name", lambda: vae(objective="elbo"), "objective", calls=("make",)
+)
+wrong(
+    "encoder without prior",
+    lambda: delta_vae.DeltaVAE(Encoder(), Decoder(), None),
+    "prior",
+    calls=("make",),
+)
 
 
 class _Penalized(Encoder):
@@ -282,22 +377,40 @@ data("none", lambda: np.zeros((0, F), "float32"), "empty|no examples")
 data("a list of arrays", lambda: [floats(), floats()], "list|one array")
 data("two kinds", lambda: {"image": floats(), "tokens": floats()}, "one of 'image'")
 data("no kind", lambda: {"picture": floats()}, "one of 'image'.*picture")
-data("a mask of two axes", lambda: {"x": floats(), "mask": np.ones((B, 1), "f")},
-     r"`?mask`?.*\[B\]")
-data("a mask of each pixel", lambda: {"x": floats(), "mask": np.ones((B, F), "f")},
-     r"`?mask`?.*\[B\]")
+data(
+    "a mask of two axes",
+    lambda: {"x": floats(), "mask": np.ones((B, 1), "f")},
+    r"`?mask`?.*\[B\]",
+)
+data(
+    "a mask of each pixel",
+    lambda: {"x": floats(), "mask": np.ones((B, F), "f")},
+    r"`?mask`?.*\[B\]",
+)
 data("a negative mask", lambda: {"x": floats(), "mask": np.arange(B) - 2.0}, "mask")
 data("a mask of NaN", lambda: {"x": floats(), "mask": np.full(B, np.nan, "f")}, "mask")
-data("a mask of zeros", lambda: {"x": floats(), "mask": np.zeros(B, "f")},
-     "mask|no examples|weight", calls=("evaluate", "fit"))
-data("numbers of two axes", lambda: {"x": floats(), "index": np.zeros((B, 1), "int32")},
-     r"`?index`?.*\[B\]")
-data("numbers that are floats", lambda: {"x": floats(), "index": np.zeros(B, "f")},
-     r"`?index`?.*int")
-data("NaN", lambda: np.where(floats() > 1, np.nan, floats()).astype("f"),
-     "nan|finite")
-data("infinite", lambda: np.where(floats() > 1, np.inf, floats()).astype("f"),
-     "inf|finite")
+data(
+    "a mask of zeros",
+    lambda: {"x": floats(), "mask": np.zeros(B, "f")},
+    "mask|no examples|weight",
+    calls=("evaluate", "fit"),
+)
+data(
+    "numbers of two axes",
+    lambda: {"x": floats(), "index": np.zeros((B, 1), "int32")},
+    r"`?index`?.*\[B\]",
+)
+data(
+    "numbers that are floats",
+    lambda: {"x": floats(), "index": np.zeros(B, "f")},
+    r"`?index`?.*int",
+)
+data("NaN", lambda: np.where(floats() > 1, np.nan, floats()).astype("f"), "nan|finite")
+data(
+    "infinite",
+    lambda: np.where(floats() > 1, np.inf, floats()).astype("f"),
+    "inf|finite",
+)
 data("a scalar", lambda: np.float32(3), r"\[B")
 
 WEIGHTED = ("fit", "train_on_batch", "evaluate", "test_on_batch")
@@ -317,19 +430,30 @@ COMPILE = {
     "clip_norm of NaN": ({"clip_norm": float("nan")}, "clip_norm"),
     "clip_norm as text": ({"clip_norm": "1"}, "clip_norm"),
     "two kinds of clipping": (
-        {"optimizer": lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
-         "clip_norm": 1.0}, "gradient_accumulation_steps"),
-}  # fmt: skip
+        {
+            "optimizer": lambda: keras.optimizers.SGD(
+                0.1, gradient_accumulation_steps=2
+            ),
+            "clip_norm": 1.0,
+        },
+        "gradient_accumulation_steps",
+    ),
+}
 COMPILE_ON_REPLICAS = {
     "jit_compile": ({"jit_compile": True}, "jit_compile"),
     "gradient_accumulation_steps": (
         {"optimizer": lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)},
-        "gradient_accumulation_steps"),
+        "gradient_accumulation_steps",
+    ),
     "ema_overwrite_frequency": (
-        {"optimizer": lambda: keras.optimizers.SGD(
-            0.1, use_ema=True, ema_overwrite_frequency=2)},
-        "ema_overwrite_frequency"),
-}  # fmt: skip
+        {
+            "optimizer": lambda: keras.optimizers.SGD(
+                0.1, use_ema=True, ema_overwrite_frequency=2
+            )
+        },
+        "ema_overwrite_frequency",
+    ),
+}
 
 
 def call(name, model, x):
@@ -342,8 +466,10 @@ def call(name, model, x):
         "test_on_batch": lambda: model.test_on_batch(x),
         "sample": lambda: (model(x), model.sample(2, prior="training")),
         "temperature": lambda: (
-            model(x), model.sample(2, prior="training", temperature=0.5)),
-    }  # fmt: skip
+            model(x),
+            model.sample(2, prior="training", temperature=0.5),
+        ),
+    }
     return calls[name]()
 
 

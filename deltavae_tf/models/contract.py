@@ -284,7 +284,9 @@ def _agree(shape, other):
     shape, other = tuple(shape), tuple(other)
     if len(shape) != len(other):
         return False
-    return all(a is None or b is None or a == b for a, b in zip(shape, other))
+    return all(
+        a is None or b is None or a == b for a, b in zip(shape, other, strict=True)
+    )
 
 
 def _name(part):

@@ -126,8 +126,8 @@ class ImageEncoder(keras.layers.Layer):
             fits = False
         if not fits:
             raise errors.UserError(
-                f"`initial_scale` must be a number or [n, d], {list(wanted)} for images "
-                f"of {height} rows. Received: {list(self.initial_scale.shape)}"
+                f"`initial_scale` must be a number or [n, d], {list(wanted)} for "
+                f"images of {height} rows. Received: {list(self.initial_scale.shape)}"
             )
         self.image_shape = (height, width, channels)
         self.stack.build((None, height, width + int(self.anti_causal), channels))

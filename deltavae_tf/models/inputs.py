@@ -130,6 +130,5 @@ def _check_finite(data):
         return
     if not np.all(np.isfinite(seen)):
         raise errors.UserError(
-            "The data must be finite. "
-            f"Received: {seen[~np.isfinite(seen)].ravel()[0]}"
+            f"The data must be finite. Received: {seen[~np.isfinite(seen)].ravel()[0]}"
         )

@@ -195,7 +195,7 @@ class KerasMethods(training_step.TrainingStep):
         return terms
 
     def _ready(self, x, sample_weight=None, training=False):
-        """What Keras gets as x; weights and, for training, the optimizer's are there."""
+        """What Keras gets as x; all weights are there, in training the optimizer's."""
         x = inputs.checked(self, x, sample_weight)
         if training and not self.optimizer.built:
             with backend.scope_of(self):
@@ -285,9 +285,9 @@ class KerasMethods(training_step.TrainingStep):
     def export(self, *args: Any, **kwargs: Any) -> None:
         """Refused: `call` gives the terms of a loss; nobody serves those."""
         raise errors.UserError(
-            "Keras exports `call`, the terms of the loss. To serve samples and code "
-            "lengths, use `deltavae_tf.export` (images.export_model, text.export_model) "
-            f"or `python -m experiments.export`. Received: export{args}"
+            "Keras would export `call`, the terms of the loss: to serve samples, use "
+            "`deltavae_tf.export`, or `python -m experiments.export` for a run. "
+            f"Received: export{args}"
         )
 
     def check_built(self, name: str) -> None:

@@ -36,15 +36,16 @@ def check_compile(
     good = isinstance(clip_norm, numbers.Real) and 0 <= clip_norm < math.inf
     if clip_norm is not None and not good:
         raise errors.UserError(
-            "`clip_norm` must be a bound on the norm of the gradient, above 0, or None. "
+            "`clip_norm` must be None, or above 0, the norm of the longest gradient. "
             f"Received: {clip_norm!r}"
         )
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     steps = inner.gradient_accumulation_steps
     if steps and clip_norm:
         raise errors.UserError(
-            "With gradient_accumulation_steps, clip by the optimizer's global_clipnorm: "
-            f"`clip_norm` would clip each part. Received: clip_norm={clip_norm}"
+            "`clip_norm` would clip each part of an accumulated gradient: with "
+            "gradient_accumulation_steps, clip by the optimizer's global_clipnorm. "
+            f" Received: clip_norm={clip_norm}"
         )
     if replicas == 1:
         return

@@ -32,7 +32,7 @@ def unpack(batch: Any) -> tuple[Tensor, Tensor, Tensor]:
         raise errors.UserError(
             f"The data must be [B, ...], an example a row. Received: {x!r}"
         )
-    size = ops.shape(x)[0]
+    size = ops.shape(x)[0] if x.shape[0] is None else x.shape[0]
     index = batch.get("index")
     if index is None:
         index = ops.arange(size) + backend.examples_before(size)

@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -75,8 +74,7 @@ def check_arrays(model: Any, x: Any, sample_weight: Any = None) -> None:
         )
     _check_finite(data)
     if not model.looked_at:
-        rows = {k: v[:_ROWS] for k, v in batch.items() if len(getattr(v, "shape", ()))}
-        look_at(model, rows)
+        look_at(model, batch)
     contract.check_values(model.decoder, model.bounds, data)
 
 
@@ -92,8 +90,9 @@ def check_batch(model: Any, batch: Any) -> None:
 def look_at(model: Any, batch: Any) -> None:
     """Calls the model once, for its weights and to see whether its parts are right."""
     batch, sample_weight = batches.split(batch)
-    batch = keras.tree.map_structure(backend.first_replica, dict(batch))
-    rows = {k: ops.convert_to_tensor(v[:_ROWS]) for k, v in batch.items()}
+    names = (batches.kind(batch), "index", "mask")
+    rows = {k: backend.first_replica(batch[k])[:_ROWS] for k in names if k in batch}
+    rows = {k: ops.convert_to_tensor(v) for k, v in rows.items()}
     check_batch(model, rows)
     with backend.scope_of(model):
         model.look_at(rows)

@@ -45,7 +45,7 @@ def check_compile(
         raise errors.UserError(
             "`clip_norm` would clip each part of an accumulated gradient: with "
             "gradient_accumulation_steps, clip by the optimizer's global_clipnorm. "
-            f" Received: clip_norm={clip_norm}"
+            f"Received: clip_norm={clip_norm}"
         )
     if replicas == 1:
         return

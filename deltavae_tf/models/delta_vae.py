@@ -17,7 +17,13 @@ from deltavae_tf import backend, errors, noise, objectives
 from deltavae_tf.backend import Tensor
 from deltavae_tf.distributions import latent_prior
 from deltavae_tf.models import batch as batches
-from deltavae_tf.models import contract, image_data, keras_methods, latent_sampling
+from deltavae_tf.models import (
+    contract,
+    decoder_contract,
+    image_data,
+    keras_methods,
+    latent_sampling,
+)
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
@@ -208,7 +214,9 @@ class DeltaVAE(
 
     def _distortion(self, z, x, dropout_keys=None):
         """-log p(x | z): float32 `[B]`, nats."""
-        return -contract.log_prob(self.decoder, self._decode(z, x, dropout_keys), x)
+        return -decoder_contract.log_prob(
+            self.decoder, self._decode(z, x, dropout_keys), x
+        )
 
     def _decode(self, z, x, dropout_keys=None):
         if dropout_keys is not None and self._decoder_takes_keys:

@@ -7,7 +7,7 @@ from keras import ops
 
 from deltavae_tf import backend, errors, noise, units
 from deltavae_tf.backend import Tensor
-from deltavae_tf.models import contract
+from deltavae_tf.models import decoder_contract
 
 
 class ImageData:
@@ -77,5 +77,5 @@ class ImageData:
         return ops.concatenate(each)
 
     def _draw_one(self, z, key):
-        distribution = contract.distribution_without_data(self.decoder, z)
+        distribution = decoder_contract.distribution_without_data(self.decoder, z)
         return distribution.sample(seed=backend.sampler_seed(key))

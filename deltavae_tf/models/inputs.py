@@ -14,7 +14,7 @@ from keras import ops
 
 from deltavae_tf import backend, errors
 from deltavae_tf.models import batch as batches
-from deltavae_tf.models import contract
+from deltavae_tf.models import decoder_contract
 
 _ROWS = 4  # Enough to tell one number for all from one for each.
 
@@ -75,7 +75,7 @@ def check_arrays(model: Any, x: Any, sample_weight: Any = None) -> None:
     _check_finite(data)
     if not model.looked_at:
         look_at(model, batch)
-    contract.check_values(model.decoder, model.bounds, data)
+    decoder_contract.check_values(model.decoder, model.bounds, data)
 
 
 def check_batch(model: Any, batch: Any) -> None:
@@ -84,7 +84,7 @@ def check_batch(model: Any, batch: Any) -> None:
     data = batch[batches.kind(batch)]
     batches.unpack((batch, None, sample_weight))
     _check_finite(data)
-    contract.check_values(model.decoder, model.bounds, data)
+    decoder_contract.check_values(model.decoder, model.bounds, data)
 
 
 def look_at(model: Any, batch: Any) -> None:

@@ -1,4 +1,4 @@
-"""Keras's `compile`, `fit`, `evaluate`, `save` and their kin for a delta-VAE.
+"""Keras's `compile`, `fit`, `evaluate` and their kin for a delta-VAE.
 
 Each looks at what it was given before anything moves, so that a refused call leaves the
 model as it was.
@@ -6,7 +6,6 @@ model as it was.
 
 import contextlib
 import inspect
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,10 +15,17 @@ from keras import ops
 
 from deltavae_tf import backend, errors
 from deltavae_tf.models import batch as batches
-from deltavae_tf.models import contract, inputs, settings, training_step
+from deltavae_tf.models import (
+    contract,
+    decoder_contract,
+    inputs,
+    saving,
+    settings,
+    training_step,
+)
 
 
-class KerasMethods(training_step.TrainingStep):
+class KerasMethods(saving.Saving, training_step.TrainingStep):
     """The methods of `DeltaVAE` that Keras has too."""
 
     # Whether the parts were seen to be right, and the values that data may have.
@@ -52,24 +58,6 @@ class KerasMethods(training_step.TrainingStep):
         settings.check_compile(optimizer, clip_norm, kwargs, replicas)
         super().compile(optimizer, **kwargs)
         self.clip_norm = clip_norm
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """What `save` keeps of `compile`."""
-        if not self.compiled:
-            return None
-        return {
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
-            "clip_norm": self.clip_norm,
-            "jit_compile": self.jit_compile,
-            "run_eagerly": self.run_eagerly,
-            "steps_per_execution": self.steps_per_execution,
-        }
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded model as it was."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
 
     # Training and measuring.
 
@@ -180,7 +168,9 @@ class KerasMethods(training_step.TrainingStep):
             seen = self._seen(batch)
         if self.encoder is not None:
             contract.check_posterior_values(self.encoder, seen["loc"], seen["scale"])
-        contract.check_values(self.decoder, self.bounds, batch[batches.kind(batch)])
+        decoder_contract.check_values(
+            self.decoder, self.bounds, batch[batches.kind(batch)]
+        )
         contract.check_terms(self, seen)
         self.looked_at = True
 
@@ -191,7 +181,7 @@ class KerasMethods(training_step.TrainingStep):
             posterior = self.encode(x).distribution
             loc, scale = posterior.loc, posterior.scale
             terms = {**terms, "loc": loc, "scale": scale}
-        self.bounds = contract.value_range(self.decode(loc, x))
+        self.bounds = decoder_contract.value_range(self.decode(loc, x))
         return terms
 
     def _ready(self, x, sample_weight=None, training=False):
@@ -229,75 +219,6 @@ class KerasMethods(training_step.TrainingStep):
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: all is built. Keras's own takes a batch, lost if of a generator."""
-
-    # Weights and files.
-
-    def build(self, input_shape: Any, dtype: str | None = None) -> None:
-        """Makes the weights.
-
-        Args:
-          input_shape: shape of a batch, `[B, ...]` (B may be None); or a dict of it,
-            such as `{"image": (None, 32, 32, 3)}`.
-          dtype: str, of the data; by default int32 if the decoder is over levels or a
-            vocabulary, else float32.
-        """
-        if self.built or self._example is not None:  # Keras says that it called us.
-            return
-        if isinstance(input_shape, Mapping):
-            input_shape = input_shape[batches.kind(input_shape)]
-        ours = ("num_levels", "vocabulary_size")
-        if dtype is None:
-            whole = any(hasattr(self.decoder, name) for name in ours)
-            dtype = "int32" if whole else "float32"
-        try:
-            backend.make_variables(self, np.zeros((1, *input_shape[1:]), dtype))
-        except Exception:
-            self._example = None
-            raise
-
-    build._is_default = True  # A first call makes the weights by itself.
-
-    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """As `keras.Model.load_weights`; a file that does not fit changes nothing."""
-        self.check_built("load_weights")
-        before = [(v, ops.convert_to_numpy(v)) for v in self.variables]
-        try:
-            super().load_weights(filepath, *args, **kwargs)
-        except Exception:
-            for variable, value in before:
-                variable.assign(value)
-            raise
-
-    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """As `keras.Model.save_weights`."""
-        self.check_built("save_weights")
-        super().save_weights(filepath, *args, **kwargs)
-
-    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """As `keras.Model.save`, into a `.keras` file."""
-        if os.fspath(filepath).endswith((".h5", ".hdf5")):
-            raise errors.UserError(
-                'A model is saved as one ".keras" file (HDF5 takes weights alone, by '
-                f'`save_weights("m.weights.h5")`). Received: {filepath}'
-            )
-        super().save(filepath, *args, **kwargs)
-
-    def export(self, *args: Any, **kwargs: Any) -> None:
-        """Refused: `call` gives the terms of a loss; nobody serves those."""
-        raise errors.UserError(
-            "Keras would export `call`, the terms of the loss: to serve samples, use "
-            "`deltavae_tf.export`, or `python -m experiments.export` for a run. "
-            f"Received: export{args}"
-        )
-
-    def check_built(self, name: str) -> None:
-        """Raises a UserError if the model has no weights yet."""
-        if not self.built:
-            raise errors.UserError(
-                f"`{name}` needs the model's weights, which its first call makes: call "
-                "`model.build(shape of a batch)`, or the model on a batch, before. "
-                "Received: a model without weights"
-            )
 
 
 class _StopWhenNotFinite(keras.callbacks.Callback):

@@ -154,9 +154,10 @@ def check_terms(model, terms):
 
 def not_finite(model, name, value, where=""):
     """The NotFiniteError of a term, and whom to ask."""
-    part, role = (model.decoder, "decoder") if "distortion" in name else (
-        model.encoder, "encoder")  # fmt: skip
+    of_decoder = "distortion" in name or model.encoder is None
+    role = "decoder" if of_decoder else "encoder"
+    part = wording.name(getattr(model, role))
     return errors.NotFiniteError(
-        f"`{name}` is not finite{where}: look at the {role} `{wording.name(part)}`, the "
-        f"data and the learning rate. Received: {value}"
+        f"`{name}` is not finite{where}: look at the {role} `{part}`, the data "
+        f"and the learning rate. Received: {value}"
     )

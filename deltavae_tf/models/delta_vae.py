@@ -214,9 +214,8 @@ class DeltaVAE(
 
     def _distortion(self, z, x, dropout_keys=None):
         """-log p(x | z): float32 `[B]`, nats."""
-        return -decoder_contract.log_prob(
-            self.decoder, self._decode(z, x, dropout_keys), x
-        )
+        distribution = self._decode(z, x, dropout_keys)
+        return -decoder_contract.log_prob(self.decoder, distribution, x)
 
     def _decode(self, z, x, dropout_keys=None):
         if dropout_keys is not None and self._decoder_takes_keys:

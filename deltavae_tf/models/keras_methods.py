@@ -168,9 +168,8 @@ class KerasMethods(saving.Saving, training_step.TrainingStep):
             seen = self._seen(batch)
         if self.encoder is not None:
             contract.check_posterior_values(self.encoder, seen["loc"], seen["scale"])
-        decoder_contract.check_values(
-            self.decoder, self.bounds, batch[batches.kind(batch)]
-        )
+        x = batch[batches.kind(batch)]
+        decoder_contract.check_values(self.decoder, self.bounds, x)
         contract.check_terms(self, seen)
         self.looked_at = True
 

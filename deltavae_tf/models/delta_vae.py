@@ -141,7 +141,9 @@ class DeltaVAE(
         step = self.steps + 1 if training else 0
         keys = noise.fold(noise.fold(root, step)[None], index)
         dropout_keys = noise.fold(keys, noise.Purpose.DROPOUT) if training else None
-        return self.terms(x, keys, dropout_keys)
+        terms = self.terms(x, keys, dropout_keys)
+        contract.check_terms(self, terms)
+        return terms
 
     def segments(self, x: Tensor) -> Tensor | None:
         """Which sequence each latent belongs to; None where an example is one."""

@@ -162,7 +162,8 @@ class DeltaVAE(
         """
         if self.encoder is None:
             nothing = ops.zeros(ops.shape(x)[:1], dtype="float32")
-            distortion = self._distortion(None, x, dropout_keys)
+            distribution = self._decode(None, x, dropout_keys)
+            distortion = -decoder_contract.log_prob(self.decoder, distribution, x)
             return {"distortion": distortion, "rate": nothing, "rate_aux": nothing}
 
         segments = self.segments(x)
@@ -170,10 +171,10 @@ class DeltaVAE(
         loc, scale = posterior.loc, posterior.scale
         eps_keys = noise.fold(keys, noise.Purpose.POSTERIOR)
         z = loc + scale * self.latent_noise(eps_keys, loc.shape[1:])
-        distortion = self._distortion(z, x, dropout_keys)
+        distribution = self._decode(z, x, dropout_keys)
         rate = contract.rate(self.prior, loc, scale, z, segments)
         terms = {
-            "distortion": distortion,
+            "distortion": -decoder_contract.log_prob(self.decoder, distribution, x),
             "rate": rate,
             "rate_aux": self._auxiliary_rate(loc, scale, z, segments, rate),
         }
@@ -214,11 +215,6 @@ class DeltaVAE(
         """p(x | z): a distribution of batch shape `[B]`, teacher-forced on x."""
         return self._decode(z, x)
 
-    def _distortion(self, z, x, dropout_keys=None):
-        """-log p(x | z): float32 `[B]`, nats."""
-        distribution = self._decode(z, x, dropout_keys)
-        return -decoder_contract.log_prob(self.decoder, distribution, x)
-
     def _decode(self, z, x, dropout_keys=None):
         if dropout_keys is not None and self._decoder_takes_keys:
             return self.decoder(z, x, keys=dropout_keys)
@@ -247,7 +243,7 @@ class DeltaVAE(
     def build_from_config(self, config: Mapping[str, Any] | None) -> None:
         """Creates the weights of a model that is being loaded."""
         if config:
-            self(np.zeros((1, *config["shape"]), config["dtype"]))
+            self.build((None, *config["shape"]), config["dtype"])
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "DeltaVAE":

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from deltavae_tf import backend, errors
+from deltavae_tf import errors
 from deltavae_tf.models import batch as batches
 
 
@@ -34,11 +33,8 @@ class Saving(keras.Model):
         if dtype is None:
             whole = any(hasattr(self.decoder, name) for name in ours)
             dtype = "int32" if whole else "float32"
-        try:
-            backend.make_variables(self, np.zeros((1, *input_shape[1:]), dtype))
-        except Exception:
-            self._example = None
-            raise
+        # Symbolic: what a decoder makes of a made-up value is of no interest.
+        self(keras.KerasTensor((1, *input_shape[1:]), dtype))
 
     build._is_default = True  # A first call makes the weights by itself.
 

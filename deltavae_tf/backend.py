@@ -294,7 +294,10 @@ def value_and_gradients(function, variables, state=()):
         gradients = tape.gradient(value, [v.value for v in variables])
     missing = [v.path for v, g in zip(variables, gradients, strict=True) if g is None]
     if missing:
-        raise ValueError(f"No gradient reaches {len(missing)} variables: {missing[:5]}")
+        raise errors.UserError(
+            "Each weight that trains must matter to the loss: use these layers, or set "
+            f"their `trainable` to False. Received: no gradient for {missing[:5]}"
+        )
     # Keras squares the duplicates of sparse gradients one by one; see CONTRIBUTING.md.
     gradients = [tf.convert_to_tensor(g) for g in gradients]
     if num_replicas() > 1:

@@ -132,7 +132,7 @@ class DeltaVAE(
             try:
                 return super().__call__(batch, *args, **kwargs)
             except Exception:
-                self._example = before
+                self._example, self.built = before, False
                 raise
 
     def call(self, batch: Any, training: bool = False) -> dict[str, Tensor]:

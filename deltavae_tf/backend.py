@@ -311,7 +311,7 @@ def value_and_gradients(function, variables, state=()):
 def _value_and_gradients_on_jax(function, variables, state):
     def pure(values, state_values):
         mapping = list(zip([*variables, *state], [*values, *state_values], strict=True))
-        with keras.StatelessScope(state_mapping=mapping) as scope:
+        with keras.StatelessScope(mapping, collect_losses=True) as scope:
             value, others = function()
         return value, (others, [scope.get_current_value(v) for v in state])
 
@@ -340,7 +340,7 @@ def stateless_step(function, parts, state, data):
     variables = [variable for part in parts for variable in part]
     values = [value for part in state for value in part]
     mapping = list(zip(variables, values, strict=True))
-    with keras.StatelessScope(state_mapping=mapping) as scope:
+    with keras.StatelessScope(mapping, collect_losses=True) as scope:
         logs = function(data)
     after = [[scope.get_current_value(v) for v in part] for part in parts]
     return logs, tuple(after)

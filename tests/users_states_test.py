@@ -130,11 +130,18 @@ def test_build_takes_a_batchs_shape(shape):
     assert model.get_build_config() == called.get_build_config()
 
 
+def test_build_refuses_what_a_call_would():
+    with pytest.raises(errors.UserError, match=r"^The encoder .*\[4, 2\].*Received"):
+        vae(users_wrong.Encoder(steps=3)).build((None, 5))
+
+
 def test_weights_of_another_model_change_nothing(tmp_path):
     small, other = (
         vae(),
         delta_vae.DeltaVAE(
-            users_wrong.Encoder(), Decoder(outputs=9), ar1.AR1([0.8, 0.4], N)
+            users_wrong.Encoder(),
+            Decoder(outputs=9, shape=(9,)),
+            ar1.AR1([0.8, 0.4], N),
         ),
     )
     small.build((None, 5))

@@ -34,7 +34,11 @@ class Saving(keras.Model):
             whole = any(hasattr(self.decoder, name) for name in ours)
             dtype = "int32" if whole else "float32"
         # Symbolic: what a decoder makes of a made-up value is of no interest.
-        self(keras.KerasTensor((1, *input_shape[1:]), dtype))
+        try:
+            self(keras.KerasTensor((1, *input_shape[1:]), dtype))
+        except errors.UserError as error:  # Keras put a frame of its own around it.
+            ours = str(error).rpartition("Error encountered:")[2].strip()
+            raise errors.UserError(ours) from None
 
     build._is_default = True  # A first call makes the weights by itself.
 

@@ -91,7 +91,14 @@ def interpolated_latents(
     return z
 
 
-def latents_between(model, prior="auxiliary", steps=9, seed=0, first=0, length=None):
+def latents_between(
+    model: TextVAE,
+    prior: str = "auxiliary",
+    steps: int = 9,
+    seed: Any = 0,
+    first: int = 0,
+    length: int | None = None,
+) -> np.ndarray:
     """Paths on the line between two samples of the prior: float32 `[steps, length, d]`.
 
     Args: as `interpolated_latents`.

@@ -25,10 +25,11 @@ def cases(table):
     for name in table:
         if name in users_right.NEEDS_TENSORFLOW and backend.name != "tensorflow":
             continue
-        found += [
-            pytest.param(name, place, id=f"{name}, {place.mode}")
-            for place in users_right.places(name)
-        ]
+        for place in users_right.places(name):
+            quick = place.mode == "eager" or name in ("9 examples by 4", "SGD")
+            marks = [] if quick else [pytest.mark.slow]  # Graphs take long to make.
+            key = f"{name}, {place.mode}"
+            found.append(pytest.param(name, place, id=key, marks=marks))
     return found
 
 
@@ -147,7 +148,7 @@ def test_refused_data_moves_nothing_of_a_trained_model(name):
 
 @pytest.mark.parametrize(
     "first",
-    [0, 25, 50] + [pytest.param(i, marks=pytest.mark.slow) for i in range(75, 300, 25)],
+    [0] + [pytest.param(i, marks=pytest.mark.slow) for i in range(25, 300, 25)],
 )
 def test_random_users(first):
     results = [users_random.run(seed) for seed in range(first, first + 25)]

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from deltavae_tf import backend
-from deltavae_tf.distributions import ar1
+from deltavae_tf.distributions import ar1, mixture_logistic, token_categorical
 from deltavae_tf.models import auxiliary_prior, delta_vae
 from tests import users_oracle
 
@@ -56,7 +56,8 @@ class Encoder(keras.layers.Layer):
         self.dense = keras.layers.Dense(2 * steps * channels)
 
     def call(self, x):
-        loc, raw = ops.split(self.dense(ops.cast(x, "float32")), 2, axis=-1)
+        flat = ops.reshape(ops.cast(x, "float32"), (-1, int(np.prod(x.shape[1:]))))
+        loc, raw = ops.split(self.dense(flat), 2, axis=-1)
         loc, raw = (ops.reshape(t, (-1, *self.shape)) for t in (loc, raw))
         return self.spoil(loc, ops.softplus(raw))
 
@@ -245,6 +246,33 @@ if backend.name == "tensorflow":  # JAX promotes dtypes, and its numbers are rig
             f"float32.*{_dtype}",
             lambda t=_dtype: counts(dtype=t),
         )
+
+
+def mixture(parameters):
+    made = mixture_logistic.DiscretizedLogisticMixture.from_parameters
+    return made(parameters, num_channels=1, num_levels=17)
+
+
+def pixels(high):
+    return np.random.default_rng(0).integers(0, high, (B, 2, 3, 1)).astype("int32")
+
+
+for _name, _data in (("too high", pixels(256)), ("negative", pixels(17) - 1)):
+    decoder(
+        f"levels {_name}",
+        mixture,
+        r"\[0, 16\]",
+        lambda d=_data: d,
+        outputs=2 * 3 * 3,
+        shape=(2, 3, 3),
+    )
+decoder(
+    "a token too many",
+    lambda p: tfd.Independent(token_categorical.TokenCategorical(p), 1),
+    r"\[0, 6\]",
+    lambda: counts(9),
+    **CATEGORIES,
+)
 decoder(
     "a category too many",
     categorical,

@@ -56,7 +56,8 @@ class Encoder(keras.layers.Layer):
         self.dense = keras.layers.Dense(2 * steps * channels)
 
     def call(self, x):
-        flat = ops.reshape(ops.cast(x, "float32"), (-1, int(np.prod(x.shape[1:]))))
+        flat = ops.tanh(ops.cast(x, "float32"))
+        flat = ops.reshape(flat, (-1, int(np.prod(x.shape[1:]))))
         loc, raw = ops.split(self.dense(flat), 2, axis=-1)
         loc, raw = (ops.reshape(t, (-1, *self.shape)) for t in (loc, raw))
         return self.spoil(loc, ops.softplus(raw))

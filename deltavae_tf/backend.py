@@ -1,7 +1,10 @@
 """What differs between Keras backends. The only file that asks which one is in use."""
 
 import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
+
+import keras
 
 from deltavae_tf import errors
 
@@ -27,14 +30,15 @@ try:
     if name == "jax":
         import jax
         from tensorflow_probability.substrates import jax as tfp
+        from tensorflow_probability.substrates.jax import distributions as tfd
 
         linalg = tfp.tf2jax.linalg
     else:
         import tensorflow as tf
         import tensorflow_probability as tfp
+        from tensorflow_probability import distributions as tfd  # noqa: F401
 
         linalg = tf.linalg
-    tfd = tfp.distributions
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package not in _PACKAGES:
@@ -49,7 +53,7 @@ except ModuleNotFoundError as error:
 Tensor: TypeAlias = Any  # Of the backend in use; docstrings say shape and dtype.
 
 
-def compile(function, layer=None):
+def compile(function: Callable, layer: keras.layers.Layer | None = None) -> Callable:
     """Compiles a function of tensors as a whole, by XLA.
 
     Args:
@@ -62,7 +66,7 @@ def compile(function, layer=None):
     return tf.function(function, jit_compile=True)
 
 
-def graph(function, layer=None):
+def graph(function: Callable, layer: keras.layers.Layer | None = None) -> Callable:
     """As `compile`, on TensorFlow without XLA (quicker on a CPU)."""
     if name == "jax":
         return _jit(function, layer)
@@ -86,12 +90,12 @@ def _jit(function, layer):
     return call
 
 
-def sampler_seed(key):
+def sampler_seed(key: Tensor) -> Tensor:
     """A key, uint32 `[2]`, as the seed that TFP's `sample` takes."""
     return key if name == "jax" else tf.bitcast(key, tf.int32)
 
 
-def make_variables(layer, *inputs):
+def make_variables(layer: keras.layers.Layer, *inputs: Any) -> None:
     """Calls a layer once, for its variables alone.
 
     Args:
@@ -106,7 +110,9 @@ def make_variables(layer, *inputs):
         layer(*inputs)
 
 
-def rematerialize(layer, inputs, **constants):
+def rematerialize(
+    layer: keras.layers.Layer, inputs: Sequence[Tensor], **constants: Tensor
+) -> Tensor:
     """`layer(*inputs, **constants)`, computed again in the backward pass.
 
     What the layer computes inside is not kept in between: memory for time.
@@ -128,7 +134,7 @@ def rematerialize(layer, inputs, **constants):
     return keras.remat(pure)(values, *inputs)
 
 
-def barrier(tensors):
+def barrier(tensors: Any) -> Any:
     """The same tensors; a compiler does not know that they are (on JAX).
 
     What is computed from them is computed then and there, and not kept from before.
@@ -139,19 +145,19 @@ def barrier(tensors):
     return jax.lax.optimization_barrier(tensors) if name == "jax" else tensors
 
 
-def has_fused_attention():
+def has_fused_attention() -> bool:
     """Whether `keras.ops.dot_product_attention` keeps no weights in memory here."""
     return name == "jax" and jax.default_backend() == "gpu"
 
 
-def num_replicas():
+def num_replicas() -> int:
     """How many replicas share a training step; gradients are summed over them."""
     if name == "jax":
         return 1
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def replica_id():
+def replica_id() -> int | Tensor:
     """The number of this replica: an int, or an int32 scalar inside a strategy."""
     if name == "jax" or num_replicas() == 1:
         return 0
@@ -159,7 +165,7 @@ def replica_id():
     return 0 if context is None else context.replica_id_in_sync_group
 
 
-def sum_over_replicas(x):
+def sum_over_replicas(x: Tensor) -> Tensor:
     """The sum of a tensor over the replicas of a training step; itself for one."""
     if name == "jax" or num_replicas() == 1:
         return x
@@ -169,7 +175,11 @@ def sum_over_replicas(x):
     return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
-def value_and_gradients(function, variables, state=()):
+def value_and_gradients(
+    function: Callable,
+    variables: Sequence[keras.Variable],
+    state: Iterable[keras.Variable] = (),
+) -> tuple[Tensor, list[Tensor], Any]:
     """`function()` and its dense gradients, both summed over the replicas of all
     workers.
 

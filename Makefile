@@ -45,9 +45,10 @@ test-slow: $(BIN)/.dev .venv-jax/bin/.jax ## What takes minutes: kills, workers,
 	$(BIN)/python $(PYTEST) -m slow
 	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -m slow $(JAX_TESTS)
 
-lint: $(BIN)/.dev
+lint: $(BIN)/.dev ## Ruff, and mypy on the library.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 test-jax: .venv-jax/bin/.jax ## The model, and whole runs, on JAX in an environment of its own.
 	KERAS_BACKEND=jax .venv-jax/bin/python $(PYTEST) $(JAX_TESTS)

@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from deltavae_tf import errors
 
@@ -21,7 +24,6 @@ def _check_name(received):
 _check_name(os.environ.get("KERAS_BACKEND") or "tensorflow")
 try:
     import keras
-    import numpy as np
     from keras import ops
 
     name = keras.backend.backend()
@@ -29,14 +31,15 @@ try:
     if name == "jax":
         import jax
         from tensorflow_probability.substrates import jax as tfp
+        from tensorflow_probability.substrates.jax import distributions as tfd
 
         linalg = tfp.tf2jax.linalg
     else:
         import tensorflow as tf
         import tensorflow_probability as tfp
+        from tensorflow_probability import distributions as tfd  # noqa: F401
 
         linalg = tf.linalg
-    tfd = tfp.distributions
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package not in _PACKAGES:
@@ -51,7 +54,7 @@ except ModuleNotFoundError as error:
 Tensor: TypeAlias = Any  # Of the backend in use; docstrings say shape and dtype.
 
 
-def compile(function, layer=None):
+def compile(function: Callable, layer: keras.layers.Layer | None = None) -> Callable:
     """Compiles a function of tensors as a whole, by XLA.
 
     Args:
@@ -64,7 +67,7 @@ def compile(function, layer=None):
     return tf.function(function, jit_compile=True)
 
 
-def graph(function, layer=None):
+def graph(function: Callable, layer: keras.layers.Layer | None = None) -> Callable:
     """As `compile`, on TensorFlow without XLA (quicker on a CPU)."""
     if name == "jax":
         return _jit(function, layer)
@@ -88,12 +91,12 @@ def _jit(function, layer):
     return call
 
 
-def sampler_seed(key):
+def sampler_seed(key: Tensor) -> Tensor:
     """A key, uint32 `[2]`, as the seed that TFP's `sample` takes."""
     return key if name == "jax" else tf.bitcast(key, tf.int32)
 
 
-def concrete(x):
+def concrete(x: Any) -> np.ndarray | None:
     """A tensor's values, NumPy; None while a graph is made, where there are none."""
     if isinstance(x, keras.KerasTensor):
         return None
@@ -103,7 +106,7 @@ def concrete(x):
         return None
 
 
-def make_variables(layer, *inputs):
+def make_variables(layer: keras.layers.Layer, *inputs: Any) -> None:
     """Calls a layer once, for its variables alone.
 
     Args:
@@ -118,7 +121,9 @@ def make_variables(layer, *inputs):
         layer(*inputs)
 
 
-def rematerialize(layer, inputs, **constants):
+def rematerialize(
+    layer: keras.layers.Layer, inputs: Sequence[Tensor], **constants: Tensor
+) -> Tensor:
     """`layer(*inputs, **constants)`, computed again in the backward pass.
 
     What the layer computes inside is not kept in between: memory for time.
@@ -140,7 +145,7 @@ def rematerialize(layer, inputs, **constants):
     return keras.remat(pure)(values, *inputs)
 
 
-def barrier(tensors):
+def barrier(tensors: Any) -> Any:
     """The same tensors; a compiler does not know that they are (on JAX).
 
     What is computed from them is computed then and there, and not kept from before.
@@ -151,19 +156,19 @@ def barrier(tensors):
     return jax.lax.optimization_barrier(tensors) if name == "jax" else tensors
 
 
-def has_fused_attention():
+def has_fused_attention() -> bool:
     """Whether `keras.ops.dot_product_attention` keeps no weights in memory here."""
     return name == "jax" and jax.default_backend() == "gpu"
 
 
-def num_replicas():
+def num_replicas() -> int:
     """How many replicas share a training step; gradients are summed over them."""
     if name == "jax":
         return 1
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def replica_id():
+def replica_id() -> int | Tensor:
     """The number of this replica: an int, or an int32 scalar inside a strategy."""
     if name == "jax" or num_replicas() == 1:
         return 0
@@ -171,37 +176,37 @@ def replica_id():
     return 0 if context is None else context.replica_id_in_sync_group
 
 
-def replicas_of(model):
+def replicas_of(model: keras.Model) -> int:
     """How many replicas a keras.Model trains on."""
     strategy = getattr(model, "distribute_strategy", None)
     return strategy.num_replicas_in_sync if strategy else 1
 
 
-def scope_of(model):
+def scope_of(model: keras.Model) -> Any:
     """Context in which a keras.Model's variables are made."""
     strategy = getattr(model, "_distribute_strategy", None)
     return strategy.scope() if strategy else contextlib.nullcontext()
 
 
-def shared_batch(model, batch):
+def shared_batch(model: keras.Model, batch: Any) -> Any:
     """An iterator of one batch, shared out to the replicas of a model."""
     data = tf.data.Dataset.from_tensors(batch)
     return iter(model.distribute_strategy.experimental_distribute_dataset(data))
 
 
-def first_replica(x):
+def first_replica(x: Any) -> Any:
     """What the first replica has of a value; the value itself, if it is not shared."""
     if name == "tensorflow" and isinstance(x, tf.distribute.DistributedValues):
         return x.values[0]
     return x
 
 
-def is_dataset(x):
+def is_dataset(x: Any) -> bool:
     """Whether it is a `tf.data.Dataset`."""
     return name == "tensorflow" and isinstance(x, tf.data.Dataset)
 
 
-def map_checked(dataset, check):
+def map_checked(dataset: Any, check: Callable[[Any], None]) -> Any:
     """The same `tf.data.Dataset`; each batch is looked at on its way.
 
     Args:
@@ -224,7 +229,7 @@ def map_checked(dataset, check):
     return dataset.map(pass_on).prefetch(1)
 
 
-def separate(variables):
+def separate(variables: Iterable[keras.Variable]) -> None:
     """Gives variables arrays of their own, on JAX, where a step donates them.
 
     Keras lets weights and their average share arrays when `fit` ends.
@@ -234,7 +239,7 @@ def separate(variables):
             variable.assign(jax.numpy.copy(variable.value))
 
 
-def examples_before(size):
+def examples_before(size: Any) -> Any:
     """How many examples the replicas before this one have: 0 for the first.
 
     Args:
@@ -250,7 +255,7 @@ def examples_before(size):
     return tf.reduce_sum(tf.where(places < number, sizes, 0))
 
 
-def sum_over_replicas(x):
+def sum_over_replicas(x: Any) -> Any:
     """The sums of tensors over the replicas of a training step; themselves for one.
 
     Args:
@@ -264,7 +269,11 @@ def sum_over_replicas(x):
     return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
-def value_and_gradients(function, variables, state=()):
+def value_and_gradients(
+    function: Callable,
+    variables: Sequence[keras.Variable],
+    state: Iterable[keras.Variable] = (),
+) -> tuple[Tensor, list[Tensor], Any]:
     """`function()` and its dense gradients, both summed over the replicas of all
     workers.
 
@@ -325,7 +334,12 @@ def _value_and_gradients_on_jax(function, variables, state):
     return value, gradients, others
 
 
-def stateless_step(function, parts, state, data):
+def stateless_step(
+    function: Callable[[Any], Any],
+    parts: Sequence[Sequence[keras.Variable]],
+    state: Any,
+    data: Any,
+) -> tuple[Any, Any]:
     """A step as Keras's `fit` takes it on JAX: a function of state and data alone.
 
     Args:

@@ -11,6 +11,7 @@ plain graph, and `keras.random` repeats itself on every replica.
 import enum
 import functools
 import operator
+from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
@@ -42,7 +43,10 @@ def _rotate_left(x, distance):
     return ops.bitwise_or(high, low)
 
 
-def threefry(key, counter):
+def threefry(
+    key: tuple[backend.Tensor, backend.Tensor],
+    counter: tuple[backend.Tensor, backend.Tensor],
+) -> tuple[backend.Tensor, backend.Tensor]:
     """Threefry-2x32-20.
 
     Args:
@@ -65,7 +69,7 @@ def threefry(key, counter):
     return x0, x1
 
 
-def make_key(seed):
+def make_key(seed: int | backend.Tensor) -> backend.Tensor:
     """The root key of an integer seed of 64 bits: uint32 `[2]`.
 
     A seed that is such a key already is returned as it is.
@@ -82,7 +86,7 @@ def make_key(seed):
     return ops.convert_to_tensor(words, dtype="uint32")
 
 
-def fold(key, data):
+def fold(key: backend.Tensor, data: int | backend.Tensor) -> backend.Tensor:
     """A new key for every value of `data`.
 
     Args:
@@ -101,7 +105,12 @@ def fold(key, data):
     return ops.stack([x0, x1], axis=-1)
 
 
-def sample_keys(seed, first, n, purpose):
+def sample_keys(
+    seed: int | backend.Tensor,
+    first: int | backend.Tensor,
+    n: int | backend.Tensor,
+    purpose: Purpose,
+) -> backend.Tensor:
     """The keys of `n` samples: uint32 `[n, 2]`.
 
     Args:
@@ -117,7 +126,7 @@ def sample_keys(seed, first, n, purpose):
     return fold(key[None], numbers)
 
 
-def bits(keys, shape):
+def bits(keys: backend.Tensor, shape: Sequence[int]) -> backend.Tensor:
     """Random words for each key: uint32 `[B, *shape]` for keys `[B, 2]`."""
     count = int(np.prod(shape))
     half = (count + 1) // 2
@@ -128,7 +137,7 @@ def bits(keys, shape):
     return ops.reshape(words[:, :count], (-1, *shape))
 
 
-def uniform(keys, shape):
+def uniform(keys: backend.Tensor, shape: Sequence[int]) -> backend.Tensor:
     """Uniform on the open interval (0, 1): float32 `[B, *shape]`, 23 random bits."""
     # 23, since an integer of 24 bits plus a half is no float32: it would round to 1.
     integers = ops.bitwise_right_shift(bits(keys, shape), _constant(9))
@@ -136,13 +145,13 @@ def uniform(keys, shape):
     return (integers + 0.5) * np.float32(2.0**-23)
 
 
-def normal(keys, shape):
+def normal(keys: backend.Tensor, shape: Sequence[int]) -> backend.Tensor:
     """Standard normal: float32 `[B, *shape]`."""
     # |2u - 1| <= 1 - 2^-24, so `erfinv` is finite (5.3 standard deviations).
     return np.float32(2.0**0.5) * ops.erfinv(2.0 * uniform(keys, shape) - 1.0)
 
 
-def normal_sequence(keys, length, channels):
+def normal_sequence(keys: backend.Tensor, length: int, channels: int) -> backend.Tensor:
     """Standard normal by time step: float32 `[B, length, channels]`.
 
     The numbers of a step do not depend on how many steps follow.
@@ -152,7 +161,9 @@ def normal_sequence(keys, length, channels):
     return ops.reshape(flat, (-1, length, channels))
 
 
-def bernoulli(keys, shape, probability):
+def bernoulli(
+    keys: backend.Tensor, shape: Sequence[int], probability: float
+) -> backend.Tensor:
     """True with `probability` (a Python float): bool `[B, *shape]`."""
     threshold = min(int(probability * 2.0**32), 2**32 - 1)
     return _below(tuple(shape), threshold)(keys)

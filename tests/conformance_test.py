@@ -161,7 +161,7 @@ DISTRIBUTIONS = {
         "int32",
     ),
     "TokenCategorical": lambda: (
-        distributions.TokenCategorical(logits=values(B, 5, 7)),
+        distributions.TokenCategorical(logits=values(B, 5, 11)),
         tokens(),
         "int32",
     ),

@@ -20,6 +20,7 @@ from tests import testing
 ROOT = pathlib.Path(__file__).parents[1]
 SHAPE, LEVELS = (8, 8, 1), 17
 IMAGES = np.random.default_rng(0).integers(0, LEVELS, (4, *SHAPE)).astype("uint8")
+FLOATS = IMAGES.astype("float32")
 MODELS = {
     "delta": "",
     "plain": "method=vae",
@@ -252,24 +253,29 @@ def test_levels_out_of_range_are_refused_in_the_graph(delta, name):
     inputs = {"images": IMAGES.copy(), "seed": 1, "temperature": 1.0}
     inputs = {k: inputs[k] for k in call.structured_input_signature[1]}
     inputs["images"][1, 2, 3] = 17
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match="`images` must be 0 to 16"
-    ):
-        call(**inputs)
+    # A number that uint8 would wrap to 5, and an image in [0, 1], too.
+    wrapped = IMAGES.astype("int64")
+    wrapped[0, 1, 2] = 261
+    for images in (inputs["images"], wrapped, -1.0 * IMAGES, IMAGES / 16):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match="`images` must be 0 to 16, in integers",
+        ):
+            call(**{**inputs, "images": images})
 
 
 @pytest.mark.parametrize(
     "name, inputs, message",
     [
-        ("encode", {"images": IMAGES[:, :7]}, r"\[4,7,8,1\].* \[\?,8,8,1\]"),
-        ("encode", {"images": IMAGES[0]}, r"\[8,8,1\].* \[\?,8,8,1\]"),
-        ("encode", {"images": IMAGES[:0]}, r"number of images` must be above 0.*\[0\]"),
+        ("encode", {"images": FLOATS[:, :7]}, r"\[4,7,8,1\].* \[\?,8,8,1\]"),
+        ("encode", {"images": FLOATS[0]}, r"\[8,8,1\].* \[\?,8,8,1\]"),
+        ("encode", {"images": FLOATS[:0]}, r"number of images` must be above 0.*\[0\]"),
         (
             "decode",
             {"z": np.zeros((0, 8, 2), "float32"), "seed": 1, "temperature": 1.0},
             r"number of z` must be above 0.*\[0\]",
         ),
-        ("encode", {"images": IMAGES.astype("float32")}, "a uint8 tensor.*float"),
+        ("encode", {"images": IMAGES}, "a float tensor.*uint8"),
         (
             "decode",
             {"z": np.zeros((1, 8, 3), "float32"), "seed": 1, "temperature": 1.0},
@@ -337,3 +343,22 @@ def test_other_models_are_refused():
 
     with pytest.raises(ValueError, match="ImageDecoder. Received: NoneType"):
         export.ImageSignatures(Other())
+
+
+def test_an_export_to_a_folder_whose_name_has_characters_of_patterns(
+    delta, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run [1]").mkdir()
+    for _ in range(2):  # The second replaces the first.
+        export.write_saved_model(delta[0], "~/run [1]/saved_model")
+    path = tmp_path / "run [1]" / "saved_model"
+    assert os.listdir(path.parent) == ["saved_model"]
+    assert (path / saved_model.DESCRIPTION).exists()
+    found = saved_model.load("~/run [1]/saved_model").signatures["encode"](
+        images=IMAGES
+    )
+    expected = delta[2]["encode"](images=IMAGES)
+    np.testing.assert_array_equal(found["loc"], expected["loc"])
+    export.write_weights(delta[0], "~/run [1]/model.weights.h5")
+    assert len(os.listdir(path.parent)) == 2

@@ -139,22 +139,22 @@ wrong(
 )
 
 
-class _TwoInputs(Encoder):
+class TwoInputs(Encoder):
     def call(self, x, y):
         return super().call(x)
 
 
-wrong("encoder: takes two", lambda: vae(_TwoInputs()), "encoder.*x", calls=("make",))
+wrong("encoder: takes two", lambda: vae(TwoInputs()), "encoder.*x", calls=("make",))
 
 # Decoders.
 
 
-class _OnlyZ(Decoder):
+class OnlyZ(Decoder):
     def call(self, z):
         return super().call(z, None)
 
 
-class _OnlyZTraining(Decoder):
+class OnlyZTraining(Decoder):
     def call(self, z, training=False):
         return super().call(z, None)
 
@@ -164,8 +164,8 @@ def sequential():
 
 
 for _name, _make in (
-    ("only z", _OnlyZ),
-    ("only z and training", _OnlyZTraining),
+    ("only z", OnlyZ),
+    ("only z and training", OnlyZTraining),
     ("Sequential", sequential),
 ):
     wrong(
@@ -176,7 +176,7 @@ for _name, _make in (
     )
 
 
-class _NeedsX(Decoder):
+class NeedsX(Decoder):
     def call(self, z, x):
         return normal(super().call(z, x).distribution.loc + 0 * ops.cast(x, "float32"))
 
@@ -307,14 +307,14 @@ decoder(
 )
 wrong(
     "decoder: is given no x by sample",
-    lambda: vae(decoder=_NeedsX()),
+    lambda: vae(decoder=NeedsX()),
     "Decoder|NeedsX.*x=None.*sample",
     calls=("sample",),
 )
 wrong(
     "decoder: temperature without sample",
     vae,
-    "temperature.*sample",
+    "sample.*temperature",
     calls=("temperature",),
 )
 
@@ -354,7 +354,7 @@ for _seed in (None, 1.5, "7", [1, 2, 3]):
 wrong(
     "auxiliary: another d",
     lambda: vae(auxiliary_prior=auxiliary_prior.LSTMPrior(4, 3)),
-    "auxiliary.*3|3.*auxiliary",
+    "LSTMPrior.*3",
 )
 wrong(
     "auxiliary: no layer",
@@ -385,7 +385,7 @@ wrong(
 )
 
 
-class _Penalized(Encoder):
+class Penalized(Encoder):
     def call(self, x):
         self.add_loss(ops.sum(ops.square(self.dense(x))))
         return super().call(x)
@@ -399,7 +399,7 @@ def _regularized():
 
 TRAINING = ("fit", "evaluate")
 wrong("a regularizer", lambda: vae(_regularized()), "regularizer", calls=TRAINING)
-wrong("add_loss", lambda: vae(_Penalized()), "add_loss", calls=TRAINING)
+wrong("add_loss", lambda: vae(Penalized()), "add_loss", calls=TRAINING)
 
 # Data.
 

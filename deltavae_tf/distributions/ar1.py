@@ -2,22 +2,20 @@
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 from scipy import optimize
 
 from deltavae_tf import errors
 from deltavae_tf.backend import Tensor, linalg, tfd
-from deltavae_tf.distributions import latent_prior
-
-Alpha: TypeAlias = Sequence[float] | np.ndarray
+from deltavae_tf.distributions import checks, latent_prior
 
 
-def committed_rate(alpha: Alpha, num_timesteps: int) -> float:
+def committed_rate(alpha: ArrayLike, num_timesteps: int) -> float:
     """delta: the smallest KL(q || AR1) over all mean-field normal q (Eq. 1).
 
         delta = 1/2 sum_k [ (n - 2) ln(1 + alpha_k^2) - ln(1 - alpha_k^2) ]
@@ -29,9 +27,9 @@ def committed_rate(alpha: Alpha, num_timesteps: int) -> float:
     Returns:
       float (float64), nats for all n steps and d channels.
     """
-    alpha = _check_alpha(alpha)
+    checked = _check_alpha(alpha)
     num_timesteps = _check_num_timesteps(num_timesteps)
-    per_channel = (num_timesteps - 2) * np.log1p(alpha**2) - _log_innovation(alpha)
+    per_channel = (num_timesteps - 2) * np.log1p(checked**2) - _log_innovation(checked)
     return float(0.5 * np.sum(per_channel))
 
 
@@ -54,7 +52,7 @@ def solve_alpha(
       float64 numpy `[d]`, not decreasing.
 
     Raises:
-      ValueError: no alpha below 1 gives this rate; the message names the interval.
+      UserError: no alpha below 1 gives this rate; the message names the interval.
     """
     num_timesteps = _check_num_timesteps(num_timesteps)
     if not isinstance(num_channels, numbers.Integral) or num_channels < 1:
@@ -131,7 +129,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel, latent_prior.LatentPrior):
       delta-VAE, section 2.1 and appendices A to C.
     """
 
-    def __init__(self, alpha: Alpha, num_timesteps: int, name: str = "AR1") -> None:
+    def __init__(self, alpha: ArrayLike, num_timesteps: int, name: str = "AR1") -> None:
         self._alpha = _check_alpha(alpha)
         self._n = _check_num_timesteps(num_timesteps)
         # float64 as far as possible: 1 - alpha**2 has no digits left in float32 where
@@ -171,7 +169,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel, latent_prior.LatentPrior):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "AR1":
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """The prior that `get_config` came from."""
         return cls(**config)
 
@@ -291,12 +289,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel, latent_prior.LatentPrior):
         )
 
     def _check_event(self, name, x):
-        expected = (self._n, len(self._alpha))
-        if tuple(x.shape[-2:]) != expected:
-            raise errors.UserError(
-                f"`{name}` must be [..., {self._n}, {len(self._alpha)}]. "
-                f"Received: {tuple(x.shape)}"
-            )
+        checks.check_event(name, x, (self._n, len(self._alpha)))
 
 
 @tfd.RegisterKL(tfd.Independent, AR1)

@@ -2,8 +2,7 @@
 
 import abc
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from keras import ops
 
@@ -87,7 +86,7 @@ class LatentPrior(abc.ABC):
         """What `from_config` takes."""
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "LatentPrior":
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """The prior that `get_config` came from."""
         return cls(**config)
 

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from deltavae_tf import errors
 from deltavae_tf import segments as places
 from deltavae_tf.backend import Tensor
-from deltavae_tf.distributions import ar1, latent_prior
+from deltavae_tf.distributions import ar1, checks, latent_prior
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
@@ -29,7 +30,7 @@ class SegmentedAR1(latent_prior.LatentPrior):
       delta-VAE, sections 2.1 and 4.4, Eqs. 1 and 3.
     """
 
-    def __init__(self, alpha: ar1.Alpha) -> None:
+    def __init__(self, alpha: ArrayLike) -> None:
         self._alpha = np.array(alpha, np.float64)
         chain = ar1.AR1(alpha, 3)  # Checks alpha, and knows the optimum of all steps.
         self._end_scale, self._inner_scale = chain.optimal_scale()[:2]
@@ -112,6 +113,9 @@ class SegmentedAR1(latent_prior.LatentPrior):
           float32 `[B, L]`, nats; those of a segment sum to its KL.
         """
         loc, scale = ops.cast(loc, "float32"), ops.cast(scale, "float32")
+        event = (*segments.shape, len(self._alpha))
+        checks.check_event("loc", loc, event)
+        checks.check_event("scale", scale, event)
         # As in `AR1.kl_from_normal`: the terms of one s_i together are at least a
         # constant, and the constants add up to delta. s_i stands in its own step's
         # term, with 1 / (1 - a^2) unless the step is first, and in the next one's,
@@ -132,6 +136,7 @@ class SegmentedAR1(latent_prior.LatentPrior):
 
     def sample_from_noise(self, eps: Tensor, temperature: float = 1.0) -> Tensor:
         """One chain as long as the noise: float32 `[B, L, d]` for `[B, L, d]`."""
+        checks.check_event("eps", eps, (None, len(self._alpha)))
         return self.chain(eps.shape[1]).sample_from_noise(eps, temperature)
 
     def continue_from(self, z: Tensor, num_given: Tensor, other: Tensor) -> Tensor:

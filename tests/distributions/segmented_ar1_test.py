@@ -1,10 +1,12 @@
 """Chains of many lengths on one axis, against one chain at a time and dense ones."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import optimize
 
-from deltavae_tf import segments
+from deltavae_tf import errors, segments
 from deltavae_tf.distributions import ar1, segmented_ar1
 
 ALPHA = np.array([0.2, 0.4, 0.9])
@@ -131,3 +133,20 @@ def test_config_round_trip():
     np.testing.assert_array_equal(again.alpha, prior.alpha)
     with pytest.raises(ValueError, match=r"in \[0, 1\)"):
         segmented_ar1.SegmentedAR1([1.0])
+
+
+@pytest.mark.parametrize(
+    "name, shape",
+    [("loc", (3, 10, 1)), ("scale", (3, 10, 1)), ("loc", (3, 9, 3)), ("loc", (10, 3))],
+)
+def test_values_of_another_shape_are_refused(posterior, name, shape):
+    given = dict(zip(("loc", "scale"), posterior, strict=True))
+    given[name] = np.ones(shape, "float32")
+    prior = segmented_ar1.SegmentedAR1(ALPHA)
+    message = (
+        rf"`{name}` must be \[..., 3, 10, 3\]. Received: {re.escape(str([*shape]))}"
+    )
+    with pytest.raises(errors.UserError, match=message):
+        prior.kl_from_normal(**given, segments=segments.segment_ids(TOKENS))
+    with pytest.raises(errors.UserError, match=r"`eps` must be \[..., ..., 3\]"):
+        prior.sample_from_noise(np.ones((2, 10, 1), "float32"))

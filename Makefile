@@ -2,7 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-JAX_TESTS := tests/jax_backend_test.py tests/experiments/jax_run_test.py
+JAX_TESTS := tests/jax_backend_test.py tests/experiments/jax_run_test.py \
+	tests/users_models_test.py tests/users_states_test.py
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export KERAS_BACKEND := tensorflow

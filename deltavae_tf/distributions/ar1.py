@@ -2,22 +2,20 @@
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 from scipy import optimize
 
 from deltavae_tf import errors
 from deltavae_tf.backend import Tensor, linalg, tfd
 from deltavae_tf.distributions import checks, latent_prior
 
-Alpha: TypeAlias = Sequence[float] | np.ndarray
 
-
-def committed_rate(alpha: Alpha, num_timesteps: int) -> float:
+def committed_rate(alpha: ArrayLike, num_timesteps: int) -> float:
     """delta: the smallest KL(q || AR1) over all mean-field normal q (Eq. 1).
 
         delta = 1/2 sum_k [ (n - 2) ln(1 + alpha_k^2) - ln(1 - alpha_k^2) ]
@@ -131,7 +129,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel, latent_prior.LatentPrior):
       delta-VAE, section 2.1 and appendices A to C.
     """
 
-    def __init__(self, alpha: Alpha, num_timesteps: int, name: str = "AR1") -> None:
+    def __init__(self, alpha: ArrayLike, num_timesteps: int, name: str = "AR1") -> None:
         self._alpha = _check_alpha(alpha)
         self._n = _check_num_timesteps(num_timesteps)
         # float64 as far as possible: 1 - alpha**2 has no digits left in float32 where
@@ -171,7 +169,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel, latent_prior.LatentPrior):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "AR1":
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """The prior that `get_config` came from."""
         return cls(**config)
 
@@ -318,7 +316,7 @@ def _log_innovation(alpha):
     return np.log1p(-alpha) + np.log1p(alpha)
 
 
-def _check_alpha(alpha: Alpha) -> np.ndarray:
+def _check_alpha(alpha):
     alpha = np.array(alpha, np.float64)
     if alpha.ndim != 1 or not alpha.size or not np.all((0 <= alpha) & (alpha < 1)):
         raise errors.UserError(

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from deltavae_tf import errors
 from deltavae_tf import segments as places
@@ -29,7 +30,7 @@ class SegmentedAR1(latent_prior.LatentPrior):
       delta-VAE, sections 2.1 and 4.4, Eqs. 1 and 3.
     """
 
-    def __init__(self, alpha: ar1.Alpha) -> None:
+    def __init__(self, alpha: ArrayLike) -> None:
         self._alpha = np.array(alpha, np.float64)
         chain = ar1.AR1(alpha, 3)  # Checks alpha, and knows the optimum of all steps.
         self._end_scale, self._inner_scale = chain.optimal_scale()[:2]

@@ -18,27 +18,19 @@ def absolute(path: str | os.PathLike) -> str:
 def new_folder(path: str | os.PathLike) -> Iterator[str]:
     """A folder to fill, which replaces what was at `path` at the end.
 
-    If anything fails, `path` is as it was. The folder to fill has a plain name of the
-    system's: TensorFlow takes characters such as `[` in a path that it writes to for
-    patterns.
+    If anything fails, `path` is as it was.
 
     Args:
       path: str, where it goes; its parent is made if there is none.
 
     Yields:
-      str, a path at which there is nothing yet.
+      str, a path beside it, at which there is nothing yet.
     """
     path = absolute(path)
-    parent = os.path.dirname(path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     fresh, old = f"{path}.{os.getpid()}.tmp", f"{path}.{os.getpid()}.old"
-    # Beside its place where the name allows that: then nothing has to be copied.
-    beside = None if set("*?[]\\") & set(parent) else parent
-    os.makedirs(parent, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=beside) as folder:
-            filled = os.path.join(folder, "filled")
-            yield filled
-            shutil.move(filled, fresh)
+        yield fresh
         if os.path.exists(path):
             os.rename(path, old)
         os.rename(fresh, path)
@@ -46,6 +38,22 @@ def new_folder(path: str | os.PathLike) -> Iterator[str]:
         shutil.rmtree(fresh, ignore_errors=True)
         if os.path.exists(path):
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def plain_name(path: str | os.PathLike) -> Iterator[str]:
+    """Another path to the same folder, in which no character is a pattern's.
+
+    TensorFlow looks for the files it reads by patterns: in a folder named `run [1]` it
+    finds none.
+
+    Args:
+      path: str, an existing folder.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, "folder")
+        os.symlink(absolute(path), link)
+        yield link
 
 
 def write_file(

@@ -155,6 +155,16 @@ def write(
     return description
 
 
+def load(path: str | os.PathLike) -> Any:
+    """`tf.saved_model.load(path)`, whatever characters are in the path.
+
+    Args:
+      path: str, the folder of a SavedModel; `~` is the home folder.
+    """
+    with files.plain_name(path) as name:
+        return tf.saved_model.load(name)
+
+
 def _described(concrete, meanings):
     def table(specs):
         return {

@@ -46,4 +46,6 @@ def test_demo(shown):
     assert all(name in text for name in NAMES) and "collapse" in text
     # Again it trains nothing and says the same.
     assert found["again"]["status"] == 0
-    assert found["again"]["stdout"] == text and "steps/s" not in found["again"]["stderr"]
+    assert (
+        found["again"]["stdout"] == text and "steps/s" not in found["again"]["stderr"]
+    )

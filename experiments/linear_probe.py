@@ -22,6 +22,8 @@ def main(_):
     """Encodes, trains the probe, prints."""
     from deltavae_tf import errors
     from experiments import quiet
+
+    quiet.libraries(info=False)
     from experiments.runs import load
 
     if flags.FLAGS.output_dir:
@@ -31,7 +33,6 @@ def main(_):
                 "The linear probe needs classes to probe for. "
                 f"Received: {hparams.problem}"
             )
-    quiet.libraries(info=False)
     from deltavae_tf.evaluation import linear_probe, posteriors
 
     run = flags.trained(unfinished=_UNFINISHED.value)

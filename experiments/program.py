@@ -89,7 +89,10 @@ def help_text(uses):
 
 
 def _described(flag):
-    default = "" if flag.default in (None, "", []) else f" [{flag.default_as_str}]"
+    default = flag.default
+    if isinstance(default, list):
+        default = ",".join(map(str, default))
+    default = "" if default in (None, "") else f" [{default}]"
     choices = getattr(flag.parser, "enum_values", None)
     what = " ".join(flag.help.split()) + (
         f" One of {', '.join(choices)}." if choices else ""

@@ -19,7 +19,12 @@ def libraries(info: bool = True) -> None:
     level = logging.INFO if info else logging.WARNING
     logging.set_verbosity(max(logging.get_verbosity(), level))
     with _held_back():
-        from deltavae_tf import backend  # noqa: F401 (Imports TensorFlow or JAX.)
+        from deltavae_tf import backend  # Imports TensorFlow or JAX.
+
+        if backend.name == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # Looks for a GPU, and says so.
     standard_logging.getLogger("tensorflow").setLevel(standard_logging.ERROR)
 
 

@@ -94,16 +94,19 @@ def main(_):
         raise errors.UserError(
             f"--temperature must be above 0. Received: {FLAGS.temperature}"
         )
+    if not FLAGS.output_dir:
+        raise errors.UserError(
+            "--output_dir is needed: the folder of a trained run. Received: none"
+        )
     from experiments import quiet
+
+    quiet.libraries(info=False)
     from experiments.runs import load
 
-    if FLAGS.output_dir:  # Before TensorFlow is there: what cannot be drawn at all.
-        hparams, _ = load.hparams_of(FLAGS.output_dir)
-        drawer = importlib.import_module(f"experiments.runs.draw_{hparams.kind}")
-        drawer.check(hparams, FLAGS)
-    quiet.libraries(info=False)
-    run = flags.trained()
-    drawer.draw(run, FLAGS)
+    hparams, _ = load.hparams_of(FLAGS.output_dir)
+    drawer = importlib.import_module(f"experiments.runs.draw_{hparams.kind}")
+    drawer.check(hparams, FLAGS)  # Before the model is built.
+    drawer.draw(flags.trained(), FLAGS)
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def test_help_has_the_programs_own_words(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == "Does what its name says."
-    assert lines.index("  --apples ['3']") < lines.index("  --output_dir")
+    assert lines.index("  --apples [3]") < lines.index("  --output_dir")
     assert "      How many apples." in lines and "--use_tpu" not in done.stdout
 
 

@@ -43,10 +43,10 @@ def _overhead(steps):
     from data import digits
     from data.images import batches
     from deltavae_tf.training import loop, run_folder, tensorflow_engine
-    from experiments import build, hparams
+    from experiments import build, sets
 
     tensorflow_engine.Engine().prepare()
-    chosen = hparams.hparams("digits")
+    chosen = sets.hparams("digits")
     spent = []
     make = tensorflow_engine._train_function
 
@@ -65,7 +65,7 @@ def _overhead(steps):
     with tempfile.TemporaryDirectory() as path:
         folder = run_folder.RunFolder(path + "/run")
         folder.claim("digits", chosen.to_dict())
-        model = build.image_model(chosen, digits.IMAGE_SHAPE, digits.NUM_LEVELS)
+        model = build.model(chosen)
         state = loop.State(model, folder, "benchmark", chosen.ema_decay)
         settings = loop.Settings(
             train_steps=steps,
@@ -197,6 +197,7 @@ def main():
     parser.add_argument("--output", help="a JSON file")
     options = parser.parse_args()
     from benchmarks import speed
+    from deltavae_tf.training import checkpoints, run_folder
 
     for part in options.parts:
         found = PARTS[part]()
@@ -205,11 +206,11 @@ def main():
             continue
         path = pathlib.Path(options.output)
         results = json.loads(path.read_text()) if path.exists() else {}
-        results["hardware"] = speed.hardware()
+        results["hardware"] = run_folder.hardware()
         results["versions"] = speed.versions()
         found["measured"] = datetime.date.today().isoformat()
         results[part] = found
-        path.write_text(json.dumps(results, indent=1) + "\n")
+        checkpoints.write_json(path, results)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import sys
 import tempfile
 
 from benchmarks import speed, timing
+from deltavae_tf.training import checkpoints, run_folder
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KINDS = {"graph": [], "xla": ["--xla_compile"]}
@@ -93,7 +94,7 @@ def main(arguments=None):
     )
     add = parser.add_argument
     add("--output_dir", required=True, help="the folder of a trained image run")
-    add("--prior", default="ar1", help="whose latents; see docs/export.md")
+    add("--prior", default="training", help="whose latents; see docs/export.md")
     add("--batch_sizes", nargs="+", type=int, default=[1, 16])
     add("--repeats", type=int, default=5)
     add("--output", help="a JSON file")
@@ -108,10 +109,10 @@ def main(arguments=None):
             print(f"{kind}, batch {size}: {words}")
         print(f"  {timing.sentence(found[f'graph_over_xla_batch_{size}'])}")
     if options.output:
-        found["hardware"] = speed.hardware()
+        found["hardware"] = run_folder.hardware()
         found["versions"] = speed.versions()
         found["measured"] = datetime.date.today().isoformat()
-        pathlib.Path(options.output).write_text(json.dumps(found, indent=1) + "\n")
+        checkpoints.write_json(options.output, found)
 
 
 if __name__ == "__main__":

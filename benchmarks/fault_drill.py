@@ -380,8 +380,7 @@ def write(journal, options, done, more=None):
     """Writes what was done so far, and under which options."""
     names = ("seed", "program", "flags", "train_steps", "every")
     asked = {name: getattr(options, name) for name in names}
-    text = json.dumps({**asked, **(more or {}), "faults": done}, indent=1)
-    journal.write_text(text + "\n")
+    checkpoints.write_json(journal, {**asked, **(more or {}), "faults": done})
 
 
 def summary(done):

@@ -26,7 +26,6 @@ import datetime
 import gc
 import json
 import os
-import platform
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -34,6 +33,7 @@ import numpy as np
 
 from benchmarks import likelihood, ours, pixel_cnn, timing
 from deltavae_tf import backend
+from deltavae_tf.training import checkpoints, run_folder
 
 PARTS = ("sampling", "training", "likelihood")
 COMPILERS = {"graph": backend.graph, "xla": backend.compile}
@@ -190,31 +190,13 @@ def write(path, part, name, found, options):
             results = json.load(file)
     found["measured"] = {
         "date": datetime.date.today().isoformat(),
-        "hardware": hardware(),
+        "hardware": run_folder.hardware(),
         "versions": versions(),
         "image_shape": list(options.image_shape),
     }
     results.setdefault(part, {}).setdefault(name, {}).update(found)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump(results, file, indent=1)
-        file.write("\n")
-    os.replace(path + ".new", path)
-
-
-def processor():
-    """The processor's name."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [x.split(":")[1].strip() for x in file if "model name" in x]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.machine()
-
-
-def hardware():
-    """The processor and its cores, in words."""
-    return f"{processor()}, {os.cpu_count()} cores"
+    checkpoints.write_json(path, results)
 
 
 def versions():

@@ -28,12 +28,12 @@ from benchmarks import timing
 from data import documents
 from data.text import batches as text_batches
 from data.text import sentences, vocabulary
-from deltavae_tf import backend
-from deltavae_tf.models import text_decoder, text_vae
+from deltavae_tf import backend, noise
+from deltavae_tf.models import text_decoder
 from deltavae_tf.sampling import text
-from deltavae_tf.training import run_folder
-from experiments import costs, text_build
-from experiments import hparams as registry
+from deltavae_tf.training import checkpoints, run_folder
+from experiments import build, sets
+from experiments.runs import costs
 
 _BATCHES = (1, 16)
 
@@ -50,8 +50,8 @@ def generation(model, length, repeats):
 
     plain = tf.function(forward.python_function)
     for size in _BATCHES:
-        z = model.sample_latents(size, "ar1", length=length)
-        keys = text_vae.sample_keys(0, 0, size, 3)
+        z = model.sample_latents(size, "training", length=length)
+        keys = noise.sample_keys(0, 0, size, noise.Purpose.DATA)
         uniforms = text_decoder.uniforms_of(keys, length)
         # The faster compiler of the two for the naive loop.
         tokens = tf.zeros((size, length), tf.int32) + 2
@@ -104,7 +104,7 @@ def pipeline(hparams, vocab, split, repeats):
 
 def training(split, hparams, repeats, flops_per_second):
     """Tokens/s of training steps that take their batches from the pipeline."""
-    model = text_build.text_model(hparams)
+    model = build.model(hparams)
     data = text_batches.training_batches(
         split, hparams.batch_size, hparams.max_length, hparams.packed, 0
     )
@@ -143,11 +143,11 @@ def main():
     parser.add_argument("--hparams_set", default="documents")
     parser.add_argument("--output")
     options = parser.parse_args()
-    hparams = registry.hparams(options.hparams_set)
+    hparams = sets.hparams(options.hparams_set)
     corpus = documents.load("train")
     vocab = vocabulary.build(corpus.lines(), hparams.vocabulary_size, progress=False)
     split = sentences.prepare(corpus, vocab, progress=False)
-    model = text_build.text_model(hparams)
+    model = build.model(hparams)
     found = {
         "hparams_set": options.hparams_set,
         "length": options.length,
@@ -157,18 +157,17 @@ def main():
     rate = product_rate(options.repeats)
     found["products_flops_per_second"] = rate
     found["training"] = {
-        name: training(split, registry.hparams(name), options.repeats, rate)
+        name: training(split, sets.hparams(name), options.repeats, rate)
         for name in (options.hparams_set, "lm1b_small")
     }
     fastest = max(x["tokens_per_second"] for x in found["training"].values())
     found["pipeline_over_training"] = found["batches_tokens_per_second"] / fastest
     found["versions"] = run_folder.versions()
-    found["cores"] = os.cpu_count()
+    found["hardware"] = run_folder.hardware()
     found["load_average"] = os.getloadavg()[0]  # Above 1: others computed too.
     print(json.dumps(found, indent=1))
     if options.output:
-        with open(options.output, "w") as file:
-            file.write(json.dumps(found, indent=1) + "\n")
+        checkpoints.write_json(options.output, found)
 
 
 if __name__ == "__main__":

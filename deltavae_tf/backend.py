@@ -1,30 +1,60 @@
 """What differs between Keras backends. The only file that asks which one is in use."""
 
-import keras
-from keras import ops
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
-name = keras.backend.backend()
+import numpy as np
 
-if name == "tensorflow":
-    import tensorflow as tf
-    import tensorflow_probability as tfp
+from deltavae_tf import errors
 
-    linalg = tf.linalg
-elif name == "jax":
-    import jax
-    from tensorflow_probability.substrates import jax as tfp
-
-    linalg = tfp.tf2jax.linalg
-else:
-    raise ImportError(
-        "deltavae_tf runs on the Keras backends 'tensorflow' and 'jax'. "
-        f"Received: KERAS_BACKEND={name!r}"
-    )
-
-tfd = tfp.distributions
+_PACKAGES = ("tensorflow", "tf_keras", "tensorflow_probability", "jax", "jaxlib")
 
 
-def compile(function, layer=None):
+def _check_name(received):
+    if received not in ("tensorflow", "jax"):
+        raise errors.MissingPackageError(
+            "deltavae_tf runs on the Keras backends 'tensorflow' and 'jax'. "
+            f"Received: KERAS_BACKEND={received!r}"
+        )
+
+
+# Before Keras, which imports the backend at once, whichever it is.
+_check_name(os.environ.get("KERAS_BACKEND") or "tensorflow")
+try:
+    import keras
+    from keras import ops
+
+    name = keras.backend.backend()
+    _check_name(name)
+    if name == "jax":
+        import jax
+        from tensorflow_probability.substrates import jax as tfp
+        from tensorflow_probability.substrates.jax import distributions as tfd
+
+        linalg = tfp.tf2jax.linalg
+    else:
+        import tensorflow as tf
+        import tensorflow_probability as tfp
+        from tensorflow_probability import distributions as tfd  # noqa: F401
+
+        linalg = tf.linalg
+except ModuleNotFoundError as error:
+    package = (error.name or "").partition(".")[0]
+    if package not in _PACKAGES:
+        raise
+    on_jax = "jax" in (package, os.environ.get("KERAS_BACKEND"))
+    raise errors.MissingPackageError(
+        "The backend of Keras is an extra of this package: "
+        f'pip install "deltavae-tf[{"jax" if on_jax else "tensorflow"}]". '
+        f"Received: {error}"
+    ) from None
+
+Tensor: TypeAlias = Any  # Of the backend in use; docstrings say shape and dtype.
+
+
+def compile(function: Callable, layer: keras.layers.Layer | None = None) -> Callable:
     """Compiles a function of tensors as a whole, by XLA.
 
     Args:
@@ -37,7 +67,7 @@ def compile(function, layer=None):
     return tf.function(function, jit_compile=True)
 
 
-def graph(function, layer=None):
+def graph(function: Callable, layer: keras.layers.Layer | None = None) -> Callable:
     """As `compile`, on TensorFlow without XLA (quicker on a CPU)."""
     if name == "jax":
         return _jit(function, layer)
@@ -61,7 +91,22 @@ def _jit(function, layer):
     return call
 
 
-def make_variables(layer, *inputs):
+def sampler_seed(key: Tensor) -> Tensor:
+    """A key, uint32 `[2]`, as the seed that TFP's `sample` takes."""
+    return key if name == "jax" else tf.bitcast(key, tf.int32)
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """A tensor's values, NumPy; None while a graph is made, where there are none."""
+    if isinstance(x, keras.KerasTensor):
+        return None
+    try:
+        return np.asarray(x)
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+
+
+def make_variables(layer: keras.layers.Layer, *inputs: Any) -> None:
     """Calls a layer once, for its variables alone.
 
     Args:
@@ -76,7 +121,9 @@ def make_variables(layer, *inputs):
         layer(*inputs)
 
 
-def rematerialize(layer, inputs, **constants):
+def rematerialize(
+    layer: keras.layers.Layer, inputs: Sequence[Tensor], **constants: Tensor
+) -> Tensor:
     """`layer(*inputs, **constants)`, computed again in the backward pass.
 
     What the layer computes inside is not kept in between: memory for time.
@@ -98,7 +145,7 @@ def rematerialize(layer, inputs, **constants):
     return keras.remat(pure)(values, *inputs)
 
 
-def barrier(tensors):
+def barrier(tensors: Any) -> Any:
     """The same tensors; a compiler does not know that they are (on JAX).
 
     What is computed from them is computed then and there, and not kept from before.
@@ -109,19 +156,19 @@ def barrier(tensors):
     return jax.lax.optimization_barrier(tensors) if name == "jax" else tensors
 
 
-def has_fused_attention():
+def has_fused_attention() -> bool:
     """Whether `keras.ops.dot_product_attention` keeps no weights in memory here."""
     return name == "jax" and jax.default_backend() == "gpu"
 
 
-def num_replicas():
+def num_replicas() -> int:
     """How many replicas share a training step; gradients are summed over them."""
     if name == "jax":
         return 1
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def replica_id():
+def replica_id() -> int | Tensor:
     """The number of this replica: an int, or an int32 scalar inside a strategy."""
     if name == "jax" or num_replicas() == 1:
         return 0
@@ -129,8 +176,91 @@ def replica_id():
     return 0 if context is None else context.replica_id_in_sync_group
 
 
-def sum_over_replicas(x):
-    """The sum of a tensor over the replicas of a training step; itself for one."""
+def replicas_of(model: keras.Model) -> int:
+    """How many replicas a keras.Model trains on."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.num_replicas_in_sync if strategy else 1
+
+
+def scope_of(model: keras.Model) -> Any:
+    """Context in which a keras.Model's variables are made."""
+    strategy = getattr(model, "_distribute_strategy", None)
+    return strategy.scope() if strategy else contextlib.nullcontext()
+
+
+def shared_batch(model: keras.Model, batch: Any) -> Any:
+    """An iterator of one batch, shared out to the replicas of a model."""
+    data = tf.data.Dataset.from_tensors(batch)
+    return iter(model.distribute_strategy.experimental_distribute_dataset(data))
+
+
+def first_replica(x: Any) -> Any:
+    """What the first replica has of a value; the value itself, if it is not shared."""
+    if name == "tensorflow" and isinstance(x, tf.distribute.DistributedValues):
+        return x.values[0]
+    return x
+
+
+def is_dataset(x: Any) -> bool:
+    """Whether it is a `tf.data.Dataset`."""
+    return name == "tensorflow" and isinstance(x, tf.data.Dataset)
+
+
+def map_checked(dataset: Any, check: Callable[[Any], None]) -> Any:
+    """The same `tf.data.Dataset`; each batch is looked at on its way.
+
+    Args:
+      dataset: `tf.data.Dataset`.
+      check: function of a batch with NumPy arrays, that raises.
+    """
+    spec = dataset.element_spec
+
+    def look(*leaves):
+        check(tf.nest.pack_sequence_as(spec, leaves))
+        return np.bool_(True)
+
+    def pass_on(*batch):
+        batch = batch if isinstance(spec, tuple) else batch[0]
+        seen = tf.numpy_function(look, tf.nest.flatten(batch), tf.bool)
+        with tf.control_dependencies([seen]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    # Behind the step's back: it does not wait.
+    return dataset.map(pass_on).prefetch(1)
+
+
+def separate(variables: Iterable[keras.Variable]) -> None:
+    """Gives variables arrays of their own, on JAX, where a step donates them.
+
+    Keras lets weights and their average share arrays when `fit` ends.
+    """
+    if name == "jax":
+        for variable in variables:
+            variable.assign(jax.numpy.copy(variable.value))
+
+
+def examples_before(size: Any) -> Any:
+    """How many examples the replicas before this one have: 0 for the first.
+
+    Args:
+      size: int or int32 scalar, this replica's.
+    """
+    if name == "jax" or num_replicas() == 1:
+        return 0
+    if tf.distribute.get_replica_context() is None:
+        return 0  # Outside of `strategy.run` there is one batch, the whole.
+    number = replica_id()
+    places = tf.range(num_replicas())
+    sizes = sum_over_replicas(tf.where(places == number, size, 0))
+    return tf.reduce_sum(tf.where(places < number, sizes, 0))
+
+
+def sum_over_replicas(x: Any) -> Any:
+    """The sums of tensors over the replicas of a training step; themselves for one.
+
+    Args:
+      x: tensor, or list of them.
+    """
     if name == "jax" or num_replicas() == 1:
         return x
     context = tf.distribute.get_replica_context()
@@ -139,7 +269,11 @@ def sum_over_replicas(x):
     return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
-def value_and_gradients(function, variables, state=()):
+def value_and_gradients(
+    function: Callable,
+    variables: Sequence[keras.Variable],
+    state: Iterable[keras.Variable] = (),
+) -> tuple[Tensor, list[Tensor], Any]:
     """`function()` and its dense gradients, both summed over the replicas of all
     workers.
 
@@ -169,7 +303,10 @@ def value_and_gradients(function, variables, state=()):
         gradients = tape.gradient(value, [v.value for v in variables])
     missing = [v.path for v, g in zip(variables, gradients, strict=True) if g is None]
     if missing:
-        raise ValueError(f"No gradient reaches {len(missing)} variables: {missing[:5]}")
+        raise errors.UserError(
+            "Each weight that trains must matter to the loss: use these layers, or set "
+            f"their `trainable` to False. Received: no gradient for {missing[:5]}"
+        )
     # Keras squares the duplicates of sparse gradients one by one; see CONTRIBUTING.md.
     gradients = [tf.convert_to_tensor(g) for g in gradients]
     if num_replicas() > 1:
@@ -183,7 +320,7 @@ def value_and_gradients(function, variables, state=()):
 def _value_and_gradients_on_jax(function, variables, state):
     def pure(values, state_values):
         mapping = list(zip([*variables, *state], [*values, *state_values], strict=True))
-        with keras.StatelessScope(state_mapping=mapping) as scope:
+        with keras.StatelessScope(mapping, collect_losses=True) as scope:
             value, others = function()
         return value, (others, [scope.get_current_value(v) for v in state])
 
@@ -195,3 +332,29 @@ def _value_and_gradients_on_jax(function, variables, state):
     for variable, new in zip(state, after, strict=True):
         variable.assign(new)
     return value, gradients, others
+
+
+def stateless_step(
+    function: Callable[[Any], Any],
+    parts: Sequence[Sequence[keras.Variable]],
+    state: Any,
+    data: Any,
+) -> tuple[Any, Any]:
+    """A step as Keras's `fit` takes it on JAX: a function of state and data alone.
+
+    Args:
+      function: callable (data) -> logs, that assigns variables.
+      parts: list of lists of keras.Variable, of which `state` has the values.
+      state: tuple of lists of arrays.
+      data: what the function takes.
+
+    Returns:
+      logs, the state after it.
+    """
+    variables = [variable for part in parts for variable in part]
+    values = [value for part in state for value in part]
+    mapping = list(zip(variables, values, strict=True))
+    with keras.StatelessScope(mapping, collect_losses=True) as scope:
+        logs = function(data)
+    after = [[scope.get_current_value(v) for v in part] for part in parts]
+    return logs, tuple(after)

@@ -12,15 +12,18 @@ class UserError(ValueError):
     It is a `ValueError`, so that code which catches those goes on working.
     """
 
+    # Keras leaves the message of an error with this mark as it is: one line.
+    _keras_call_info_injected = True
+
+    # TensorFlow makes exceptions anew, inside of functions that it compiles, of classes
+    # with the plain initializer; any other class would come out as a StagingError. It
+    # also serves two built-in parents, as below.
+    __init__ = Exception.__init__
+
 
 class NotFiniteError(UserError, FloatingPointError):
     """A term of the loss, or a gradient, became NaN or infinite."""
 
-    # Two built-in parents: the plain initializer serves both.
-    __init__ = Exception.__init__
-
 
 class MissingPackageError(UserError, ImportError):
     """A package is needed that only an extra installs; the message names the extra."""
-
-    __init__ = Exception.__init__

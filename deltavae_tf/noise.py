@@ -8,12 +8,26 @@ on who computes it. TensorFlow's own stateless generators differ between XLA and
 plain graph, and `keras.random` repeats itself on every replica.
 """
 
+import enum
 import functools
+import operator
+from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
 
-from deltavae_tf import backend
+from deltavae_tf import backend, errors
+
+
+class Purpose(enum.IntEnum):
+    """What a number is drawn for: a key is folded with it, so no two share numbers."""
+
+    POSTERIOR = 0
+    DROPOUT = 1
+    LATENTS = 2
+    DATA = 3
+    IMPORTANCE = 0x1A3
+
 
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = np.uint32(0x1BD11BDA)
@@ -29,7 +43,10 @@ def _rotate_left(x, distance):
     return ops.bitwise_or(high, low)
 
 
-def threefry(key, counter):
+def threefry(
+    key: tuple[backend.Tensor, backend.Tensor],
+    counter: tuple[backend.Tensor, backend.Tensor],
+) -> tuple[backend.Tensor, backend.Tensor]:
     """Threefry-2x32-20.
 
     Args:
@@ -52,19 +69,24 @@ def threefry(key, counter):
     return x0, x1
 
 
-def make_key(seed):
+def make_key(seed: int | backend.Tensor) -> backend.Tensor:
     """The root key of an integer seed of 64 bits: uint32 `[2]`.
 
     A seed that is such a key already is returned as it is.
     """
-    if len(getattr(seed, "shape", ())) == 1:
+    if tuple(getattr(seed, "shape", ())) == (2,):
         return seed
-    seed = int(seed)
+    try:
+        seed = operator.index(seed)
+    except TypeError:
+        raise errors.UserError(
+            f"`seed` must be an integer, or a key uint32 [2]. Received: {seed!r}"
+        ) from None
     words = np.array([seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF], np.uint32)
     return ops.convert_to_tensor(words, dtype="uint32")
 
 
-def fold(key, data):
+def fold(key: backend.Tensor, data: int | backend.Tensor) -> backend.Tensor:
     """A new key for every value of `data`.
 
     Args:
@@ -83,7 +105,28 @@ def fold(key, data):
     return ops.stack([x0, x1], axis=-1)
 
 
-def bits(keys, shape):
+def sample_keys(
+    seed: int | backend.Tensor,
+    first: int | backend.Tensor,
+    n: int | backend.Tensor,
+    purpose: Purpose,
+) -> backend.Tensor:
+    """The keys of `n` samples: uint32 `[n, 2]`.
+
+    Args:
+      seed: int, or key uint32 `[2]`.
+      first: int, the number of the first; or ints `[n]`, the number of each.
+      n: int.
+      purpose: `Purpose`.
+    """
+    key = fold(make_key(seed), purpose)
+    numbers = first
+    if not len(getattr(first, "shape", ())):
+        numbers = ops.arange(first, first + n)
+    return fold(key[None], numbers)
+
+
+def bits(keys: backend.Tensor, shape: Sequence[int]) -> backend.Tensor:
     """Random words for each key: uint32 `[B, *shape]` for keys `[B, 2]`."""
     count = int(np.prod(shape))
     half = (count + 1) // 2
@@ -94,7 +137,7 @@ def bits(keys, shape):
     return ops.reshape(words[:, :count], (-1, *shape))
 
 
-def uniform(keys, shape):
+def uniform(keys: backend.Tensor, shape: Sequence[int]) -> backend.Tensor:
     """Uniform on the open interval (0, 1): float32 `[B, *shape]`, 23 random bits."""
     # 23, since an integer of 24 bits plus a half is no float32: it would round to 1.
     integers = ops.bitwise_right_shift(bits(keys, shape), _constant(9))
@@ -102,13 +145,13 @@ def uniform(keys, shape):
     return (integers + 0.5) * np.float32(2.0**-23)
 
 
-def normal(keys, shape):
+def normal(keys: backend.Tensor, shape: Sequence[int]) -> backend.Tensor:
     """Standard normal: float32 `[B, *shape]`."""
     # |2u - 1| <= 1 - 2^-24, so `erfinv` is finite (5.3 standard deviations).
     return np.float32(2.0**0.5) * ops.erfinv(2.0 * uniform(keys, shape) - 1.0)
 
 
-def normal_sequence(keys, length, channels):
+def normal_sequence(keys: backend.Tensor, length: int, channels: int) -> backend.Tensor:
     """Standard normal by time step: float32 `[B, length, channels]`.
 
     The numbers of a step do not depend on how many steps follow.
@@ -118,7 +161,9 @@ def normal_sequence(keys, length, channels):
     return ops.reshape(flat, (-1, length, channels))
 
 
-def bernoulli(keys, shape, probability):
+def bernoulli(
+    keys: backend.Tensor, shape: Sequence[int], probability: float
+) -> backend.Tensor:
     """True with `probability` (a Python float): bool `[B, *shape]`."""
     threshold = min(int(probability * 2.0**32), 2**32 - 1)
     return _below(tuple(shape), threshold)(keys)

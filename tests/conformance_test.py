@@ -10,16 +10,24 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from deltavae_tf import backend, distributions, layers, models
+from deltavae_tf import backend, distributions, errors, layers, models
+from deltavae_tf.distributions import latent_prior
 from deltavae_tf.layers import weight_norm
-from deltavae_tf.models import delta_vae, image_encoder, text_vae
+from deltavae_tf.models import (
+    auxiliary_prior,
+    delta_vae,
+    image_encoder,
+    text_vae,
+    training_step,
+)
 from deltavae_tf.training import checkpoints
 from tests import testing
 
 B, H, W, C = 3, 4, 5, 6
-NOT_LAYERS_OF_THEIR_OWN = (
-    delta_vae.DeltaVAE,
+NOT_LAYERS_OF_THEIR_OWN = (  # The model and what it is made of.
+    *delta_vae.DeltaVAE.__mro__,
     text_vae.TextVAE,
+    training_step.TrainingStep,
     weight_norm.KernelAndBias,
 )
 # XLA takes half a minute for their noise; Dropout and noise_test.py have it there.
@@ -153,11 +161,36 @@ DISTRIBUTIONS = {
         "int32",
     ),
     "TokenCategorical": lambda: (
-        distributions.TokenCategorical(logits=values(B, 5, 7)),
+        distributions.TokenCategorical(logits=values(B, 5, 11)),
         tokens(),
         "int32",
     ),
 }
+
+# A prior over [H, 2], and where sequences begin and end if their lengths differ.
+PRIORS = {
+    "AR1": lambda: (distributions.AR1([0.3, 0.9], H), None),
+    "DistributionPrior": lambda: (
+        latent_prior.DistributionPrior(
+            backend.tfd.Independent(
+                backend.tfd.Normal(values(H, 2), np.float32(0.8)), 2
+            )
+        ),
+        None,
+    ),
+    "LSTMPrior": lambda: (lstm_prior(), None),
+    "SegmentedAR1": lambda: (
+        distributions.SegmentedAR1([0.3, 0.9]),
+        np.int32([[1] * H, [1, 2, 2, 2], [1, 1, 1, 0]]),
+    ),
+}
+
+
+def lstm_prior():
+    prior = auxiliary_prior.LSTMPrior(5, 2)
+    prior(values(B, H, 2))
+    testing.randomize(prior)
+    return prior
 
 
 def public_classes(package, base):
@@ -179,6 +212,13 @@ PUBLIC_LAYERS = {
     if value not in NOT_LAYERS_OF_THEIR_OWN
 }
 PUBLIC_DISTRIBUTIONS = public_classes(distributions, backend.tfd.Distribution)
+PUBLIC_PRIORS = {
+    name: value
+    for package in (distributions, models)
+    for name, value in public_classes(package, latent_prior.LatentPrior).items()
+    if name != "LatentPrior"
+}
+every_prior = pytest.mark.parametrize("name", sorted(PUBLIC_PRIORS))
 every_layer = pytest.mark.parametrize("name", sorted(PUBLIC_LAYERS))
 every_distribution = pytest.mark.parametrize("name", sorted(PUBLIC_DISTRIBUTIONS))
 
@@ -186,6 +226,7 @@ every_distribution = pytest.mark.parametrize("name", sorted(PUBLIC_DISTRIBUTIONS
 def test_introspection_finds_them():
     assert {"Dropout", "ImageDecoder"} <= set(PUBLIC_LAYERS)
     assert "AR1" in PUBLIC_DISTRIBUTIONS
+    assert set(PRIORS) <= set(PUBLIC_PRIORS)
     assert not set(LAYERS) - set(PUBLIC_LAYERS), "examples of classes that are gone"
     assert not set(DISTRIBUTIONS) - set(PUBLIC_DISTRIBUTIONS)
 
@@ -346,3 +387,57 @@ def test_distribution(name):
     assert samples.dtype == dtype
     assert np.isfinite(distribution.log_prob(samples).numpy()).all()
     assert (samples[0].numpy() != samples[1].numpy()).any()
+
+
+@every_prior
+def test_prior(name):
+    if name not in PRIORS:
+        pytest.fail(f"{name} is public: give it an entry in {__name__}.PRIORS")
+    prior, segments = PRIORS[name]()
+    assert isinstance(prior, latent_prior.LatentPrior)
+    assert tuple(prior.event_shape) in ((H, 2), (None, 2))
+    loc, scale = values(B, H, 2), np.exp(0.2 * values(B, H, 2, seed=1))
+    rates = []
+    for seed in range(400):
+        z = loc + scale * values(B, H, 2, seed=2 + seed)
+        q = backend.tfd.Independent(backend.tfd.Normal(loc, scale), 2)
+        rates.append([prior.rate(loc, scale, z), q.log_prob(z) - prior.log_prob(z)])
+    for rate in rates[0]:
+        assert tuple(rate.shape) == (B,) and rate.dtype == "float32"
+    # On average over z the rate is the mean of log q(z) - log p(z).
+    rate, estimate = np.mean(np.float64(rates), axis=0)
+    np.testing.assert_allclose(rate, estimate, atol=0.3)
+
+    rate = np.array(
+        prior.rate(loc, scale, z, *([] if segments is None else [segments]))
+    )
+    delta = prior.committed_rate(segments)
+    assert isinstance(delta, float) or tuple(delta.shape) == (B,)
+    assert np.all(rate >= np.array(delta))
+    if segments is None:
+        return
+    # Padding costs nothing; a row's rate is the sum of its segments'.
+    moved = np.where(segments[..., None] > 0, loc, loc + 1)
+    np.testing.assert_allclose(prior.rate(moved, scale, z, segments), rate, rtol=1e-6)
+    alone = prior.rate(loc[1:2, 1:], scale[1:2, 1:], z[1:2, 1:])
+    first = prior.rate(loc[1:2, :1], scale[1:2, :1], z[1:2, :1])
+    np.testing.assert_allclose(rate[1], (alone + first)[0], rtol=1e-5)
+
+
+@every_prior
+def test_prior_samples_and_config(name):
+    prior, _ = PRIORS[name]()
+    eps = values(5, H, 2)
+    if name == "DistributionPrior":  # What a plain distribution lacks.
+        for lacking in (lambda: prior.sample_from_noise(eps), prior.get_config):
+            with pytest.raises(errors.UserError, match="plain distribution .* lacks"):
+                lacking()
+        return
+    z = np.array(prior.sample_from_noise(eps))
+    assert z.shape == eps.shape and z.dtype == "float32"
+    np.testing.assert_allclose(prior.sample_from_noise(eps[3:]), z[3:], atol=1e-6)
+    assert np.std(prior.sample_from_noise(eps, 0.5) - z) > 0.1
+    config = keras.saving.serialize_keras_object(prior)
+    again = keras.saving.deserialize_keras_object(config)
+    assert type(again) is type(prior)
+    assert keras.saving.serialize_keras_object(again)["config"] == config["config"]

@@ -14,16 +14,16 @@ import tensorflow as tf
 from deltavae_tf import backend
 from deltavae_tf.export import images as export
 from deltavae_tf.export import saved_model
-from experiments import build, hparams
-from tests import testing
+from tests import testing, tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
 SHAPE, LEVELS = (8, 8, 1), 17
 IMAGES = np.random.default_rng(0).integers(0, LEVELS, (4, *SHAPE)).astype("uint8")
+FLOATS = IMAGES.astype("float32")
 MODELS = {
-    "delta": "",
-    "plain": "method=vae",
-    "no latents": "method=autoregressive",
+    "delta": tiny.image_model,
+    "plain": lambda seed: tiny.image_model(seed, alpha=(0, 0)),
+    "no latents": tiny.image_decoder_alone,
 }
 
 # Runs where importing anything of ours or TFP is an error. (TensorFlow itself imports
@@ -53,7 +53,7 @@ outputs = {
     "reconstructed": calls["reconstruct"](images=images, seed=2, temperature=1.0)[
         "images"
     ],
-    "ar1": sample(seed=3, count=1, temperature=1.0, prior="ar1")["images"],
+    "training": sample(seed=3, count=1, temperature=1.0, prior="training")["images"],
 }
 np.savez(sys.argv[1], **{name: value.numpy() for name, value in outputs.items()})
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
@@ -61,8 +61,7 @@ print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 
 
 def make(name="delta"):
-    chosen = hparams.hparams("digits_tiny", MODELS[name])
-    model = build.image_model(chosen, SHAPE, LEVELS, seed=5)
+    model = MODELS[name](seed=5)
     testing.randomize(model, scale=0.15)
     model._sample = backend.graph(model.decoder.sample)  # XLA would compile longer.
     return model
@@ -92,9 +91,9 @@ def exported(request, tmp_path_factory):
 
 def test_samples_are_the_models(exported):
     name, model, _, call = exported
-    priors = {"delta": ["aux", "ar1"], "plain": ["aux", "standard_normal"]}
+    priors = dict.fromkeys(("delta", "plain"), ["auxiliary", "training"])
     for prior in priors.get(name, [None]):
-        own = {"standard_normal": "ar1", None: "aux"}.get(prior, prior)
+        own = prior or "auxiliary"
         for seed, count, temperature in ((2**40 + 3, 3, 0.8), (-1, 1, 1.0)):
             expected = model.sample(count, own, temperature, seed)
             inputs = {"seed": seed, "count": count, "temperature": temperature}
@@ -173,9 +172,11 @@ def run_client(python, path, found, mode, cwd=None):
 def check_client(model, path):
     posterior = model.encode(IMAGES).distribution
     with np.load(path) as found:
-        drawn = model.sample(4, "aux", seed=1)
+        drawn = model.sample(4, "auxiliary", seed=1)
         np.testing.assert_array_equal(found["drawn"], drawn)
-        np.testing.assert_array_equal(found["ar1"], model.sample(1, "ar1", seed=3))
+        np.testing.assert_array_equal(
+            found["training"], model.sample(1, "training", seed=3)
+        )
         np.testing.assert_allclose(found["loc"], posterior.loc, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(found["scale"], posterior.scale, rtol=1e-4)
         np.testing.assert_array_equal(
@@ -210,7 +211,7 @@ def test_an_environment_with_tensorflow_alone(delta, tmp_path):
         assert text in shown
     assert "outputs['nelbo_aux_nats']" in shown
     inputs = {"seed": np.int64(3), "count": np.int32(1), "temperature": np.float32(1)}
-    for name, value in {**inputs, "prior": np.array(b"ar1")}.items():
+    for name, value in {**inputs, "prior": np.array(b"training")}.items():
         np.save(tmp_path / f"{name}.npy", value)
     files = [f"{name}={name}.npy" for name in (*inputs, "prior")]
     subprocess.run(
@@ -221,7 +222,7 @@ def test_an_environment_with_tensorflow_alone(delta, tmp_path):
         check=True,
     )
     drawn = np.load(tmp_path / "images.npy")
-    np.testing.assert_array_equal(drawn, model.sample(1, "ar1", seed=3))
+    np.testing.assert_array_equal(drawn, model.sample(1, "training", seed=3))
 
 
 @pytest.mark.parametrize(
@@ -231,11 +232,14 @@ def test_an_environment_with_tensorflow_alone(delta, tmp_path):
         ({"count": -2}, "`count` must be above 0. Received: -2"),
         ({"temperature": 0.0}, "`temperature` must be above 0. Received: 0"),
         ({"temperature": float("nan")}, "`temperature` must be above 0. Received: nan"),
-        ({"prior": "uax"}, "`prior` must be one of .*aux.*ar1.* Received: uax"),
+        (
+            {"prior": "uax"},
+            "`prior` must be one of .*auxiliary.*training.* Received: uax",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused_in_the_graph(delta, change, message):
-    inputs = {"seed": 1, "count": 2, "temperature": 1.0, "prior": "aux", **change}
+    inputs = {"seed": 1, "count": 2, "temperature": 1.0, "prior": "auxiliary", **change}
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         delta[2]["sample"](**inputs)
     assert re.search(message, re.sub(r"\] \[", " ", str(error.value)))
@@ -247,24 +251,29 @@ def test_levels_out_of_range_are_refused_in_the_graph(delta, name):
     inputs = {"images": IMAGES.copy(), "seed": 1, "temperature": 1.0}
     inputs = {k: inputs[k] for k in call.structured_input_signature[1]}
     inputs["images"][1, 2, 3] = 17
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match="`images` must be 0 to 16"
-    ):
-        call(**inputs)
+    # A number that uint8 would wrap to 5, and an image in [0, 1], too.
+    wrapped = IMAGES.astype("int64")
+    wrapped[0, 1, 2] = 261
+    for images in (inputs["images"], wrapped, -1.0 * IMAGES, IMAGES / 16):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match="`images` must be 0 to 16, in integers",
+        ):
+            call(**{**inputs, "images": images})
 
 
 @pytest.mark.parametrize(
     "name, inputs, message",
     [
-        ("encode", {"images": IMAGES[:, :7]}, r"\[4,7,8,1\].* \[\?,8,8,1\]"),
-        ("encode", {"images": IMAGES[0]}, r"\[8,8,1\].* \[\?,8,8,1\]"),
-        ("encode", {"images": IMAGES[:0]}, r"number of images` must be above 0.*\[0\]"),
+        ("encode", {"images": FLOATS[:, :7]}, r"\[4,7,8,1\].* \[\?,8,8,1\]"),
+        ("encode", {"images": FLOATS[0]}, r"\[8,8,1\].* \[\?,8,8,1\]"),
+        ("encode", {"images": FLOATS[:0]}, r"number of images` must be above 0.*\[0\]"),
         (
             "decode",
             {"z": np.zeros((0, 8, 2), "float32"), "seed": 1, "temperature": 1.0},
             r"number of z` must be above 0.*\[0\]",
         ),
-        ("encode", {"images": IMAGES.astype("float32")}, "a uint8 tensor.*float"),
+        ("encode", {"images": IMAGES}, "a float tensor.*uint8"),
         (
             "decode",
             {"z": np.zeros((1, 8, 3), "float32"), "seed": 1, "temperature": 1.0},
@@ -302,7 +311,7 @@ def test_keras_file(delta, tmp_path):
 def test_weights_file(delta, tmp_path):
     path = str(tmp_path / "model.weights.h5")
     export.write_weights(delta[0], path)
-    again = build.image_model(hparams.hparams("digits_tiny"), SHAPE, LEVELS)
+    again = tiny.image_model()
     again.load_weights(path)
     for one, other in zip(again.weights, delta[0].weights, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -332,3 +341,22 @@ def test_other_models_are_refused():
 
     with pytest.raises(ValueError, match="ImageDecoder. Received: NoneType"):
         export.ImageSignatures(Other())
+
+
+def test_an_export_to_a_folder_whose_name_has_characters_of_patterns(
+    delta, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run [1]").mkdir()
+    for _ in range(2):  # The second replaces the first.
+        export.write_saved_model(delta[0], "~/run [1]/saved_model")
+    path = tmp_path / "run [1]" / "saved_model"
+    assert os.listdir(path.parent) == ["saved_model"]
+    assert (path / saved_model.DESCRIPTION).exists()
+    found = saved_model.load("~/run [1]/saved_model").signatures["encode"](
+        images=IMAGES
+    )
+    expected = delta[2]["encode"](images=IMAGES)
+    np.testing.assert_array_equal(found["loc"], expected["loc"])
+    export.write_weights(delta[0], "~/run [1]/model.weights.h5")
+    assert len(os.listdir(path.parent)) == 2

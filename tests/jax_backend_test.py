@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from deltavae_tf import backend
+from deltavae_tf import backend, noise
 from deltavae_tf.distributions import ar1, delta_normal
 from deltavae_tf.layers import gated_stack
 from deltavae_tf.models import auxiliary_prior, delta_vae, image_decoder, image_encoder
@@ -138,7 +138,7 @@ def test_rematerialized_layers_keep_less_for_the_backward_pass():
 
 def test_samples_are_the_same_numbers_on_every_backend():
     model, _ = make()
-    z = ops.convert_to_numpy(model.sample_latents(2, "aux", seed=1))
+    z = ops.convert_to_numpy(model.sample_latents(2, "auxiliary", seed=1))
     np.testing.assert_allclose(z[1, :, 0], LATENTS, rtol=1e-3)
     cached = ops.convert_to_numpy(backend.compile(model.decoder.sample, model.decoder)(
         z, testing.keys(2), ops.convert_to_tensor(1.0)
@@ -156,7 +156,7 @@ def test_traversals_on_jax():
     z = model.sample_posterior(dream.images[0], 1, ops.convert_to_tensor([2, 3]))
     np.testing.assert_allclose(dream.latents[1], z, rtol=1e-4, atol=1e-5)
     done = kinds.completion(batch["image"][:2], num_given=7, rows=1)
-    keys = delta_vae.pixel_keys(1, ops.convert_to_tensor([0, 1]), 2)
+    keys = noise.sample_keys(1, ops.convert_to_tensor([0, 1]), 2, noise.Purpose.DATA)
     naive = images.naive_sample(
         model.decoder, done.latents[2], keys, given=done.images[1], num_given=7
     )

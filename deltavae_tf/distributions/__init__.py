@@ -5,6 +5,7 @@ from deltavae_tf.distributions.ar1 import committed_rate as committed_rate
 from deltavae_tf.distributions.ar1 import solve_alpha as solve_alpha
 from deltavae_tf.distributions.delta_normal import DeltaNormal as DeltaNormal
 from deltavae_tf.distributions.delta_normal import scale_interval as scale_interval
+from deltavae_tf.distributions.latent_prior import LatentPrior as LatentPrior
 from deltavae_tf.distributions.mixture_logistic import (
     DiscretizedLogisticMixture as DiscretizedLogisticMixture,
 )

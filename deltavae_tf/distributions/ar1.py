@@ -2,16 +2,20 @@
 
 import math
 import numbers
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 from scipy import optimize
 
-from deltavae_tf.backend import linalg, tfd
+from deltavae_tf import errors
+from deltavae_tf.backend import Tensor, linalg, tfd
+from deltavae_tf.distributions import checks, latent_prior
 
 
-def committed_rate(alpha, num_timesteps):
+def committed_rate(alpha: ArrayLike, num_timesteps: int) -> float:
     """delta: the smallest KL(q || AR1) over all mean-field normal q (Eq. 1).
 
         delta = 1/2 sum_k [ (n - 2) ln(1 + alpha_k^2) - ln(1 - alpha_k^2) ]
@@ -23,13 +27,18 @@ def committed_rate(alpha, num_timesteps):
     Returns:
       float (float64), nats for all n steps and d channels.
     """
-    alpha = _check_alpha(alpha)
+    checked = _check_alpha(alpha)
     num_timesteps = _check_num_timesteps(num_timesteps)
-    per_channel = (num_timesteps - 2) * np.log1p(alpha**2) - _log_innovation(alpha)
+    per_channel = (num_timesteps - 2) * np.log1p(checked**2) - _log_innovation(checked)
     return float(0.5 * np.sum(per_channel))
 
 
-def solve_alpha(rate, num_timesteps, num_channels, alpha_min=None):
+def solve_alpha(
+    rate: float,
+    num_timesteps: int,
+    num_channels: int,
+    alpha_min: float | None = None,
+) -> np.ndarray:
     """The coefficients whose committed rate is `rate`: the inverse of `committed_rate`.
 
     Args:
@@ -43,17 +52,17 @@ def solve_alpha(rate, num_timesteps, num_channels, alpha_min=None):
       float64 numpy `[d]`, not decreasing.
 
     Raises:
-      ValueError: no alpha below 1 gives this rate; the message names the interval.
+      UserError: no alpha below 1 gives this rate; the message names the interval.
     """
     num_timesteps = _check_num_timesteps(num_timesteps)
     if not isinstance(num_channels, numbers.Integral) or num_channels < 1:
-        raise ValueError(
+        raise errors.UserError(
             f"`num_channels` must be a positive integer. Received: {num_channels}"
         )
     if alpha_min is not None:
         _check_alpha([alpha_min])
         if num_channels < 2:
-            raise ValueError(
+            raise errors.UserError(
                 "With `alpha_min`, `num_channels` must be at least 2: one channel has "
                 f"alpha_min and nothing to solve for. Received: {num_channels}"
             )
@@ -69,7 +78,7 @@ def solve_alpha(rate, num_timesteps, num_channels, alpha_min=None):
     high = -math.log(np.finfo(np.float64).epsneg)  # The last alpha below 1.
     rates = [committed_rate(alpha(t), num_timesteps) for t in (low, high)]
     if not rates[0] <= rate <= rates[1]:
-        raise ValueError(
+        raise errors.UserError(
             f"`rate` must be in [{rates[0]:.6g}, {rates[1]:.6g}] nats for "
             f"{num_timesteps} steps, {num_channels} channels and alpha_min={alpha_min}."
             f" Received: {rate}"
@@ -86,7 +95,7 @@ def solve_alpha(rate, num_timesteps, num_channels, alpha_min=None):
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
-class AR1(tfd.LinearGaussianStateSpaceModel):
+class AR1(tfd.LinearGaussianStateSpaceModel, latent_prior.LatentPrior):
     """z[1] ~ N(0, 1), z[t] = alpha z[t-1] + sqrt(1 - alpha^2) eps[t], d channels apart.
 
     Every marginal is N(0, 1), so `alpha` alone sets the correlation:
@@ -108,11 +117,19 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
       num_timesteps: int, n >= 2.
       name: str.
 
+    Example:
+      >>> prior = AR1(alpha=[0.5, 0.9], num_timesteps=8)
+      >>> loc = np.zeros([3, 8, 2], "float32")
+      >>> posterior = tfd.Independent(tfd.Normal(loc, 0.5), 2)
+      >>> rate = tfd.kl_divergence(posterior, prior)  # float32 [3], nats
+      >>> bool(np.all(rate >= prior.committed_rate()))
+      True
+
     References:
       delta-VAE, section 2.1 and appendices A to C.
     """
 
-    def __init__(self, alpha, num_timesteps, name="AR1"):
+    def __init__(self, alpha: ArrayLike, num_timesteps: int, name: str = "AR1") -> None:
         self._alpha = _check_alpha(alpha)
         self._n = _check_num_timesteps(num_timesteps)
         # float64 as far as possible: 1 - alpha**2 has no digits left in float32 where
@@ -139,11 +156,11 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         }
 
     @property
-    def alpha(self):
+    def alpha(self) -> np.ndarray:
         """float64 numpy `[d]`."""
         return self._alpha.copy()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """What `from_config` takes."""
         return {
             "alpha": self._alpha.tolist(),
@@ -152,15 +169,19 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """The prior that `get_config` came from."""
         return cls(**config)
 
-    def committed_rate(self):
-        """delta (Eq. 1): the least `kl_from_normal` over all arguments; float, nats."""
+    def committed_rate(self, segments: Tensor | None = None) -> float:
+        """delta (Eq. 1): the least `kl_from_normal` over all arguments; float, nats.
+
+        `segments` is of no influence: all examples have n time steps.
+        """
+        del segments
         return committed_rate(self._alpha, self._n)
 
-    def optimal_scale(self):
+    def optimal_scale(self) -> np.ndarray:
         """The scale where, with `loc` zero, the KL is the committed rate.
 
         Returns:
@@ -179,7 +200,18 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         normalizer += 0.5 * self._n * len(self._alpha) * math.log(2 * math.pi)
         return -ops.sum(self._energy(x), axis=-1) - normalizer
 
-    def kl_from_normal(self, loc, scale):
+    def rate(
+        self,
+        loc: Tensor,
+        scale: Tensor,
+        z: Tensor | None = None,
+        segments: Tensor | None = None,
+    ) -> Tensor:
+        """`kl_from_normal`, in the form of `LatentPrior.rate`: float32 `[B]`, nats."""
+        del z, segments
+        return self.kl_from_normal(loc, scale)
+
+    def kl_from_normal(self, loc: Tensor, scale: Tensor) -> Tensor:
         """KL(N(loc, diag(scale^2)) || prior), closed form (Eq. 3).
 
         Args:
@@ -193,7 +225,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         rate = self.committed_rate()
         return rate + ops.sum(excess, axis=(-2, -1)) + ops.sum(energy, axis=-1)
 
-    def kl_of_channels(self, loc, scale):
+    def kl_of_channels(self, loc: Tensor, scale: Tensor) -> Tensor:
         """What each channel, with all its time steps, adds to `kl_from_normal`.
 
         Args: as `kl_from_normal`.
@@ -226,7 +258,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
             ops.square(z[..., 0, :]) + ops.sum(ops.square(innovation), axis=-2)
         )
 
-    def sample_from_noise(self, eps, temperature=1.0):
+    def sample_from_noise(self, eps: Tensor, temperature: float = 1.0) -> Tensor:
         """The sample that standard normal noise stands for: exact, a linear map.
 
         Args:
@@ -257,12 +289,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel):
         )
 
     def _check_event(self, name, x):
-        expected = (self._n, len(self._alpha))
-        if tuple(x.shape[-2:]) != expected:
-            raise ValueError(
-                f"`{name}` must be [..., {self._n}, {len(self._alpha)}]. "
-                f"Received: {tuple(x.shape)}"
-            )
+        checks.check_event(name, x, (self._n, len(self._alpha)))
 
 
 @tfd.RegisterKL(tfd.Independent, AR1)
@@ -292,7 +319,7 @@ def _log_innovation(alpha):
 def _check_alpha(alpha):
     alpha = np.array(alpha, np.float64)
     if alpha.ndim != 1 or not alpha.size or not np.all((0 <= alpha) & (alpha < 1)):
-        raise ValueError(
+        raise errors.UserError(
             "`alpha` must be one list of numbers in [0, 1), a channel each. "
             f"Received: {alpha.tolist()}"
         )
@@ -301,7 +328,7 @@ def _check_alpha(alpha):
 
 def _check_num_timesteps(num_timesteps):
     if not isinstance(num_timesteps, numbers.Integral) or num_timesteps < 2:
-        raise ValueError(
+        raise errors.UserError(
             "`num_timesteps` must be an integer of at least 2: with 1 the committed "
             f"rate is 0. Received: {num_timesteps}"
         )

@@ -2,11 +2,13 @@
 
 import math
 import numbers
+from typing import Any
 
 import numpy as np
 from keras import ops
 from scipy import optimize
 
+from deltavae_tf import backend, errors
 from deltavae_tf.backend import tfd, tfp
 
 # Where s_l is smaller (rates above 34 nats), `scale` keeps to the part of the interval
@@ -14,7 +16,7 @@ from deltavae_tf.backend import tfd, tfp
 _MIN_SCALE = 1e-15
 
 
-def scale_interval(rate):
+def scale_interval(rate: float) -> tuple[float, float]:
     """The scales s at which KL(N(0, s^2) || N(0, 1)) is at most `rate`.
 
     Its ends are the two roots of ln s^2 - s^2 + 2 rate + 1 = 0; between them the mean
@@ -27,7 +29,7 @@ def scale_interval(rate):
       (s_l, s_u), floats with s_l < 1 < s_u; s_l is 0 where the root has no float64.
     """
     if not isinstance(rate, numbers.Real) or not 0 < rate < math.inf:
-        raise ValueError(
+        raise errors.UserError(
             f"`rate` must be a positive, finite number of nats. Received: {rate}"
         )
 
@@ -66,7 +68,13 @@ class DeltaNormal(tfd.Normal):
       delta-VAE, appendix D.
     """
 
-    def __init__(self, loc_parameter, scale_parameter, rate, name="DeltaNormal"):
+    def __init__(
+        self,
+        loc_parameter: backend.Tensor,
+        scale_parameter: backend.Tensor,
+        rate: float,
+        name: str = "DeltaNormal",
+    ) -> None:
         self._rate = rate
         self._interval = scale_interval(rate)
         self._loc_parameter = ops.cast(ops.convert_to_tensor(loc_parameter), "float32")
@@ -89,7 +97,9 @@ class DeltaNormal(tfd.Normal):
         }
 
     @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
+    def _parameter_properties(
+        cls, dtype: Any, num_classes: int | None = None
+    ) -> dict[str, Any]:
         properties = tfp.util.ParameterProperties
         return {"loc_parameter": properties(), "scale_parameter": properties()}
 
@@ -98,10 +108,11 @@ class DeltaNormal(tfd.Normal):
         # those are not this class's parameters.
         return super()._batch_shape_tensor()
 
-    def committed_rate(self):
+    @property
+    def rate(self) -> float:
         """delta, the smallest KL from N(0, 1): a float, nats per latent."""
         return self._rate
 
-    def scale_interval(self):
+    def scale_interval(self) -> tuple[float, float]:
         """(s_l, s_u), floats: between these `scale` lies."""
         return self._interval

@@ -1,11 +1,13 @@
 """Discretized mixture of logistics over integer images (PixelCNN++)."""
 
 import numbers
+from typing import Any, Self
 
 import numpy as np
 from keras import ops
 
-from deltavae_tf import backend
+from deltavae_tf import backend, errors
+from deltavae_tf.distributions import checks
 
 MIN_LOG_SCALE = -7.0  # PixelCNN++.
 MAX_LOG_SCALE = 20.0  # Ours: all mass is in the two edge bins long before.
@@ -32,7 +34,9 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
     scale at which every inner bin has less mass than 1e-9). Outside, the gradient to
     `log_scale` is zero. All densities are float32 and in nats, whatever the dtype of
     the parameters. The value may have any integer or float dtype that holds integers
-    in [0, L - 1]; other values have no meaning, and only `validate_args` looks.
+    in [0, L - 1]; of any other value the log-probability is -inf, and with
+    `validate_args` it is an error. A value whose last three dimensions are not the
+    event's is refused.
 
     Shapes:
       batch: the leading dimensions `[...]`; event: `[H, W, C]`.
@@ -53,24 +57,26 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
 
     def __init__(
         self,
-        logits,
-        loc,
-        log_scale,
-        coefficients=None,
-        num_levels=256,
-        validate_args=False,
-        name="DiscretizedLogisticMixture",
-    ):
+        logits: backend.Tensor,
+        loc: backend.Tensor,
+        log_scale: backend.Tensor,
+        coefficients: backend.Tensor | None = None,
+        num_levels: int = 256,
+        validate_args: bool = False,
+        name: str = "DiscretizedLogisticMixture",
+    ) -> None:
         parameters = dict(locals())
         if not isinstance(num_levels, numbers.Integral) or num_levels < 2:
-            raise ValueError(
+            raise errors.UserError(
                 f"`num_levels` must be an integer of at least 2. Received: {num_levels}"
             )
-        self.num_levels = int(num_levels)
-        self.logits = _float32(logits)
-        self.loc = _float32(loc)
-        self.log_scale = _float32(log_scale)
-        self.coefficients = None if coefficients is None else _float32(coefficients)
+        self.num_levels: int = int(num_levels)
+        self.logits: backend.Tensor = _float32(logits)
+        self.loc: backend.Tensor = _float32(loc)
+        self.log_scale: backend.Tensor = _float32(log_scale)
+        self.coefficients: backend.Tensor | None = (
+            None if coefficients is None else _float32(coefficients)
+        )
         self._check_shapes()
         super().__init__(
             dtype="int32",
@@ -82,7 +88,13 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         )
 
     @classmethod
-    def from_parameters(cls, parameters, num_channels, num_levels=256, **kwargs):
+    def from_parameters(
+        cls,
+        parameters: backend.Tensor,
+        num_channels: int,
+        num_levels: int = 256,
+        **kwargs: Any,
+    ) -> Self:
         """The distribution whose parameters a network gives along one axis.
 
         Args:
@@ -97,7 +109,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         per_component = cls.num_parameters(1, num_channels)
         num_components, rest = divmod(size, per_component)
         if rest or not num_components:
-            raise ValueError(
+            raise errors.UserError(
                 "The last axis of `parameters` must be a positive multiple of "
                 f"{per_component} for {num_channels} channels. Received: "
                 f"{size} in shape {tuple(parameters.shape)}"
@@ -108,18 +120,26 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
             parameters, ends if num_channels == 3 else ends[:2], -1
         )
         shape = (*ops.shape(parameters)[:-1], num_channels, num_components)
-        blocks = [ops.reshape(block, shape) for block in blocks]
-        return cls(logits, *blocks, num_levels=num_levels, **kwargs)
+        names = ("loc", "log_scale", "coefficients")[: len(blocks)]
+        given = {
+            name: ops.reshape(block, shape)
+            for name, block in zip(names, blocks, strict=True)
+        }
+        return cls(logits, **given, num_levels=num_levels, **kwargs)
 
     @staticmethod
-    def num_parameters(num_components, num_channels):
+    def num_parameters(num_components: int, num_channels: int) -> int:
         """How many numbers a pixel needs: K (1 + 2 C + 3 [C == 3])."""
         if num_channels not in (1, 3):
-            raise ValueError(f"`num_channels` must be 1 or 3. Received: {num_channels}")
+            raise errors.UserError(
+                f"`num_channels` must be 1 or 3. Received: {num_channels}"
+            )
         return num_components * (1 + 2 * num_channels + 3 * (num_channels == 3))
 
     @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
+    def _parameter_properties(
+        cls, dtype: Any, num_classes: int | None = None
+    ) -> dict[str, Any]:
         properties = backend.tfp.util.ParameterProperties
         return {
             "logits": properties(event_ndims=3),
@@ -135,18 +155,18 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         if self.coefficients is not None:
             received += f", coefficients {tuple(self.coefficients.shape)}"
         if len(loc) < 4 or loc != log_scale or (*loc[:-2], loc[-1]) != logits:
-            raise ValueError(
+            raise errors.UserError(
                 "`logits` must be [..., H, W, K], `loc` and `log_scale` "
                 f"[..., H, W, C, K]. Received: {received}"
             )
         if loc[-2] not in (1, 3):
-            raise ValueError(
+            raise errors.UserError(
                 f"Images must have 1 or 3 channels. Received: {loc[-2]} in {received}"
             )
         expected = (*loc[:-2], 3, loc[-1]) if loc[-2] == 3 else None
         found = self.coefficients
         if (None if found is None else tuple(found.shape)) != expected:
-            raise ValueError(
+            raise errors.UserError(
                 "`coefficients` must be [..., H, W, 3, K] for 3 channels and None for "
                 f"1. Received: {received}"
             )
@@ -162,7 +182,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         """(L - 1) / 2: pixels are half_range times a unit of v."""
         return (self.num_levels - 1) / 2
 
-    def log_prob(self, value, name="log_prob"):
+    def log_prob(self, value: backend.Tensor, name: str = "log_prob") -> backend.Tensor:
         """log p(value) in nats.
 
         Args:
@@ -178,7 +198,7 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
     def _log_prob(self, value):
         return ops.sum(self.log_prob_per_pixel(value), axis=(-2, -1))
 
-    def log_prob_per_pixel(self, value):
+    def log_prob_per_pixel(self, value: backend.Tensor) -> backend.Tensor:
         """log p of each pixel given those it was conditioned on.
 
         Args:
@@ -187,18 +207,23 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         Returns:
           float32 `[..., H, W]`, nats.
         """
+        checks.check_event("value", value, tuple(self.loc.shape[-4:-1]))
+        value = _float32(value)
+        highest = self.num_levels - 1
+        good = checks.is_integer_in(value, 0, highest)
         if self.validate_args:
-            self._check_value(value)
+            message = f"Values must be integers in [0, {highest}]."
+            checks.require(good, value, message)
         # In units of half a bin everything is exact: neighboring bins meet in the same
         # float, and the masses sum to 1 to float32 precision.
-        value = _float32(value)
         log_scale = ops.clip(self.log_scale, MIN_LOG_SCALE, MAX_LOG_SCALE)
         width = ops.exp(-log_scale) / self._half_range  # 2 h / s
         centered = ops.expand_dims(value - self._half_range, -1)
         z = (centered - self._means(centered)) * width
         log_mass = self._log_mass(z, width, ops.expand_dims(value, -1))
         log_weight = ops.log_softmax(self.logits, axis=-1)
-        return ops.logsumexp(log_weight + ops.sum(log_mass, axis=-2), axis=-1)
+        nats = ops.logsumexp(log_weight + ops.sum(log_mass, axis=-2), axis=-1)
+        return ops.where(ops.all(good, axis=-1), nats, -np.inf)
 
     def _log_mass(self, z, width, value):
         """log(sigmoid(z + width / 2) - sigmoid(z - width / 2)) with open edges.
@@ -228,18 +253,6 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         ]
         return loc + ops.stack(shift, axis=-2)
 
-    def _check_value(self, value):
-        try:
-            value = np.asarray(value)
-        except (NotImplementedError, TypeError):  # Traced by TensorFlow, by JAX.
-            return
-        wrong = (value != np.round(value)) | (value < 0) | (value >= self.num_levels)
-        if np.any(wrong):
-            raise ValueError(
-                f"Values must be integers in [0, {self.num_levels - 1}]. "
-                f"Received: {value[wrong][:5]}"
-            )
-
     def _sample_n(self, n, seed=None):
         seeds = backend.tfp.random.split_seed(seed, n=2, salt="mixture_logistic")
         uniform = backend.tfd.Uniform(np.float32(0), np.float32(1))
@@ -250,8 +263,11 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         )
 
     def sample_from_uniforms(
-        self, component_uniform, channel_uniforms, temperature=1.0
-    ):
+        self,
+        component_uniform: backend.Tensor,
+        channel_uniforms: backend.Tensor,
+        temperature: float | backend.Tensor = 1.0,
+    ) -> backend.Tensor:
         """The image that given random numbers stand for: exact, and a pure function.
 
         The component is the inverse CDF of the mixture weights; each channel in turn
@@ -268,8 +284,8 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         Returns:
           int32 `[..., H, W, C]` in [0, num_levels - 1].
         """
-        if isinstance(temperature, numbers.Real) and not temperature > 0:
-            raise ValueError(
+        if isinstance(temperature, numbers.Real) and not float(temperature) > 0:
+            raise errors.UserError(
                 f"`temperature` must be greater than 0. Received: {temperature}"
             )
         chosen = self._choose_component(_float32(component_uniform), temperature)

@@ -1,11 +1,13 @@
 """The importance-weighted bound: tighter than the ELBO, with K samples of z."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from deltavae_tf import backend, noise
-
-_PURPOSE = 0x1A3  # Of the noise; no other number of the model is drawn for it.
+from deltavae_tf.errors import UserError
 
 
 class ImportanceWeights:
@@ -13,40 +15,32 @@ class ImportanceWeights:
 
     Args:
       model: `DeltaVAE` with an encoder.
-      prior: "ar1" or "aux", which p(z).
+      prior: "training" or "auxiliary", which p(z).
     """
 
-    def __init__(self, model, prior="aux"):
+    def __init__(self, model: Any, prior: str = "auxiliary") -> None:
         if model.encoder is None:
-            raise ValueError(
-                "The autoregressive baseline has no latents: its likelihood is exact."
-            )
-        if prior not in ("ar1", "aux") or prior == "aux" and not model.auxiliary_prior:
-            raise ValueError(
-                "`prior` must be 'ar1', or 'aux' for a model that has an auxiliary "
-                f"prior. Received: {prior!r}"
+            raise UserError(
+                "A decoder alone has no latents: its likelihood is exact. Received: a "
+                "model without an encoder"
             )
         self._model = model
-        self._prior = prior
+        self._prior = model.chosen_prior(prior)
         self._weights_of = backend.graph(self._weights, model)
 
     def _weights(self, x, index, k):
         model = self._model
         q = model.encode(x)
         loc, scale = q.distribution.loc, q.distribution.scale
-        key = noise.fold(noise.fold(noise.make_key(model.seed), _PURPOSE), k)
+        key = noise.fold(
+            noise.fold(noise.make_key(model.seed), noise.Purpose.IMPORTANCE), k
+        )
         eps = noise.normal(noise.fold(key[None], index), loc.shape[1:])
         z = loc + scale * eps
         log_likelihood = ops.cast(model.decode(z, x).log_prob(x), "float32")
-        return log_likelihood + self._log_prior(z) - q.log_prob(z)
+        return log_likelihood + self._prior.log_prob(z) - q.log_prob(z)
 
-    def _log_prior(self, z):
-        if self._prior == "ar1":
-            return self._model.prior.log_prob(z)
-        normal = backend.tfd.Normal(*self._model.auxiliary_prior(z))
-        return ops.sum(normal.log_prob(z), axis=(1, 2))
-
-    def __call__(self, batches, num_samples):
+    def __call__(self, batches: Iterable[dict], num_samples: int) -> np.ndarray:
         """The log weights of every example.
 
         Args:
@@ -69,11 +63,13 @@ class ImportanceWeights:
             ]
             parts.append(np.stack(columns, axis=1).astype("float64"))
         if not parts:
-            raise ValueError("The evaluation data is empty.")
+            raise UserError(
+                "The evaluation data is empty: give one example or more. Received: none"
+            )
         return np.concatenate(parts)
 
 
-def bounds(log_weights):
+def bounds(log_weights: np.ndarray) -> dict[int, np.ndarray]:
     """The bounds with 1, 2, 4, ..., K samples, from the same log weights.
 
     That with k samples averages over the K / k groups of k: so it never rises with k,
@@ -90,7 +86,7 @@ def bounds(log_weights):
     log_weights = np.asarray(log_weights, np.float64)
     count, num_samples = log_weights.shape
     if num_samples < 1 or num_samples & (num_samples - 1):
-        raise ValueError(f"K must be a power of two. Received: {num_samples}")
+        raise UserError(f"K must be a power of two. Received: {num_samples}")
     found, k = {}, 1
     while k <= num_samples:
         groups = log_weights.reshape(count, num_samples // k, k)

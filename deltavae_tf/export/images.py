@@ -4,12 +4,13 @@ A SavedModel needs TensorFlow alone. `docs/export.md` shows how to call one.
 """
 
 import os
+from typing import Any
 
 import tensorflow as tf
 
-from deltavae_tf import noise
-from deltavae_tf.export import saved_model
-from deltavae_tf.models import delta_vae, image_decoder
+from deltavae_tf import errors, noise
+from deltavae_tf.export import files, saved_model
+from deltavae_tf.models import image_decoder
 
 _MEANINGS = {
     "images": "integers, 0 .. num_levels - 1",
@@ -42,21 +43,23 @@ class ImageSignatures(saved_model.Signatures):
 
     meanings = _MEANINGS
 
-    def __init__(self, model, jit_compile=False):
+    def __init__(self, model: Any, jit_compile: bool = False) -> None:
         decoder = model.decoder
         if not isinstance(decoder, image_decoder.ImageDecoder):
-            raise ValueError(
+            raise errors.UserError(
                 "A SavedModel is written of models with an ImageDecoder. "
                 f"Received: {type(decoder).__name__}"
             )
         if decoder.num_levels > 256:
-            raise ValueError(
+            raise errors.UserError(
                 f"Images leave as uint8. Received: {decoder.num_levels} levels"
             )
         self.image_shape = decoder.image_shape
         self.num_levels = decoder.num_levels
         self.jit_compile = jit_compile
-        specs = {"images": tf.TensorSpec([None, *self.image_shape], tf.uint8)}
+        # Not uint8: to that, TensorFlow would turn 261 into 5, and 0.9 into 0, before
+        # any check could see them.
+        specs = {"images": tf.TensorSpec([None, *self.image_shape], tf.float32)}
         if model.encoder is not None:
             latents = [None, *model.prior.event_shape]
             specs["z"] = tf.TensorSpec(latents, tf.float32)
@@ -72,7 +75,7 @@ class ImageSignatures(saved_model.Signatures):
             jit_compile=jit_compile,
         )
 
-    def functions(self):
+    def functions(self) -> dict[str, Any]:
         """dict from a signature's name to its `tf.function`."""
         if not self.priors:
             return {
@@ -89,7 +92,7 @@ class ImageSignatures(saved_model.Signatures):
             "log_likelihood": self._function(self._bound, "images seed"),
         }
 
-    def details(self):
+    def details(self) -> dict[str, Any]:
         """What the description says of the model."""
         return {
             "image_shape": list(self.image_shape),
@@ -142,7 +145,7 @@ class ImageSignatures(saved_model.Signatures):
 
     def _images(self, key, count, temperature, *z):
         temperature = saved_model.positive("temperature", temperature)
-        keys = delta_vae.pixel_keys(key, 0, count)
+        keys = noise.sample_keys(key, 0, count, noise.Purpose.DATA)
         return {"images": tf.cast(self._decode(keys, temperature, *z), tf.uint8)}
 
     def _checked(self, images):
@@ -151,18 +154,24 @@ class ImageSignatures(saved_model.Signatures):
         count = saved_model.positive("number of images", tf.shape(images)[0])
         with tf.control_dependencies([count]):
             images = tf.identity(images)
-        if self.num_levels < 256:
-            highest = tf.reduce_max(tf.cast(images, tf.int32))
-            check = tf.debugging.Assert(
-                highest < self.num_levels,
-                [f"`images` must be 0 to {self.num_levels - 1}. Received:", highest],
-            )
-            with tf.control_dependencies([check]):
-                images = tf.identity(images)
+        highest = self.num_levels - 1
+        good = (images >= 0) & (images <= highest) & (images == tf.floor(images))
+        check = tf.debugging.Assert(
+            tf.reduce_all(good),
+            [f"`images` must be 0 to {highest}, in integers. Received:"]
+            + [tf.boolean_mask(images, ~good)[:5]],
+        )
+        with tf.control_dependencies([check]):
+            images = tf.identity(images)
         return tf.cast(images, tf.int32)
 
 
-def write_saved_model(model, path, jit_compile=False, details=None):
+def write_saved_model(
+    model: Any,
+    path: str | os.PathLike,
+    jit_compile: bool = False,
+    details: dict | None = None,
+) -> dict[str, Any]:
     """Writes a SavedModel, whole or not at all, in place of what was at `path`.
 
     Args:
@@ -177,7 +186,7 @@ def write_saved_model(model, path, jit_compile=False, details=None):
     return saved_model.write(ImageSignatures(model, jit_compile), path, details)
 
 
-def write_keras(model, path):
+def write_keras(model: Any, path: str | os.PathLike) -> None:
     """Writes a `.keras` file without an optimizer.
 
     `import deltavae_tf.models`, then `keras.models.load_model(path)`, in Keras's safe
@@ -186,22 +195,9 @@ def write_keras(model, path):
     copy = type(model).from_config(model.get_config())
     copy.build_from_config(model.get_build_config())
     copy.set_weights(model.get_weights())
-    _write_file(path, ".keras", copy.save)
+    files.write_file(path, ".keras", copy.save)
 
 
-def write_weights(model, path):
+def write_weights(model: Any, path: str | os.PathLike) -> None:
     """Writes a `.weights.h5` file, for `load_weights` of a model of the same build."""
-    _write_file(path, ".weights.h5", model.save_weights)
-
-
-def _write_file(path, ending, write):
-    path = os.path.abspath(os.path.expanduser(path))
-    if not path.endswith(ending):
-        raise ValueError(f"The file's name must end in {ending}. Received: {path}")
-    fresh = f"{path.removesuffix(ending)}.{os.getpid()}.tmp{ending}"
-    try:
-        write(fresh)
-        os.replace(fresh, path)
-    finally:
-        if os.path.exists(fresh):
-            os.unlink(fresh)
+    files.write_file(path, ".weights.h5", model.save_weights)

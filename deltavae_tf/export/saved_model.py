@@ -3,21 +3,21 @@
 A SavedModel needs TensorFlow (for text, TensorFlow Text too) and none of our code.
 """
 
-import json
+import abc
 import os
-import shutil
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
+
+from deltavae_tf.export import files
+from deltavae_tf.training import checkpoints
 
 DESCRIPTION = os.path.join("assets.extra", "deltavae.json")
 
 
-class Signatures:
+class Signatures(abc.ABC):
     """Base of the functions that a SavedModel of a `DeltaVAE` offers.
-
-    A subclass has `functions()`, a dict from a signature's name to its `tf.function`,
-    and `details()`, a dict of what the description says beside the signatures.
 
     Each is a pure function of its arguments, takes any number of examples, and raises
     `tf.errors.InvalidArgumentError`, inside the graph, where a value is out of range.
@@ -28,16 +28,16 @@ class Signatures:
         `temperature` and `prior` are known.
 
     Attributes:
-      priors: dict from the public names of priors to `DeltaVAE.sample_latents`'s;
-        empty without latents.
+      priors: list of the names of priors that `DeltaVAE.sample_latents` takes; empty
+        without latents.
       meanings: dict from the names of inputs and outputs to a line for people.
       resources: objects that TensorFlow has to keep beside the weights.
     """
 
-    meanings = {}
-    resources = ()
+    meanings: Mapping[str, str] = {}
+    resources: tuple[Any, ...] = ()
 
-    def __init__(self, model, specs):
+    def __init__(self, model: Any, specs: dict[str, tf.TensorSpec]) -> None:
         self.model = model
         self.priors = _priors(model)
         self._specs = {
@@ -48,6 +48,14 @@ class Signatures:
             **specs,
         }
 
+    @abc.abstractmethod
+    def functions(self) -> dict[str, Any]:
+        """dict from a signature's name to its `tf.function`."""
+
+    @abc.abstractmethod
+    def details(self) -> dict[str, Any]:
+        """What the description says of the model, beside the signatures."""
+
     def _function(self, function, names):
         """A `tf.function` of the inputs of these names, in this order."""
         signature = [
@@ -57,8 +65,8 @@ class Signatures:
         return tf.function(function, input_signature=signature, autograph=False)
 
     def _latents(self, key, count, temperature, prior):
-        """Latents of the prior whose public name is the string tensor `prior`."""
-        names = list(self.priors)
+        """Latents of the prior whose name is the string tensor `prior`."""
+        names = self.priors
         found = tf.equal(names, prior)
         check = tf.debugging.Assert(
             tf.reduce_any(found),
@@ -70,10 +78,12 @@ class Signatures:
         def latents(name):
             return lambda: self.model.sample_latents(count, name, temperature, key)
 
-        return tf.switch_case(place, [latents(name) for name in self.priors.values()])
+        return tf.switch_case(place, [latents(name) for name in self.priors])
 
 
-def nats(terms, has_auxiliary_prior):
+def nats(
+    terms: Mapping[str, tf.Tensor], has_auxiliary_prior: bool
+) -> dict[str, tf.Tensor]:
     """The outputs of `log_likelihood`, from the terms of a `DeltaVAE`."""
     names = [name for name in ("distortion", "rate", "committed_rate") if name in terms]
     found = {f"{name}_nats": terms[name] for name in names}
@@ -84,7 +94,7 @@ def nats(terms, has_auxiliary_prior):
     return found
 
 
-def positive(name, value):
+def positive(name: str, value: tf.Tensor) -> tf.Tensor:
     """`value`, if it is above 0 (NaN is not)."""
     check = tf.debugging.Assert(
         value > 0, [f"`{name}` must be above 0. Received:", value]
@@ -93,7 +103,7 @@ def positive(name, value):
         return tf.identity(value)
 
 
-def key_of(seed):
+def key_of(seed: tf.Tensor) -> tf.Tensor:
     """`noise.make_key` of an int64 tensor."""
     high = tf.bitwise.right_shift(seed, tf.constant(32, tf.int64))
     return tf.cast(tf.stack([seed, high]) & 0xFFFFFFFF, tf.uint32)
@@ -101,17 +111,14 @@ def key_of(seed):
 
 def _priors(model):
     if model.encoder is None:
-        return {}
-    own = "ar1"
-    if not np.any(getattr(model.prior, "alpha", [1.0])):
-        own = "standard_normal"
-    names = {"aux": "aux", own: "ar1"}
-    if model.auxiliary_prior is None:
-        del names["aux"]
-    return names
+        return []
+    names = [] if model.auxiliary_prior is None else ["auxiliary"]
+    return [*names, "training"]
 
 
-def write(signatures, path, details=None):
+def write(
+    signatures: Signatures, path: str | os.PathLike, details: dict | None = None
+) -> dict[str, Any]:
     """Writes a SavedModel, whole or not at all, in place of what was at `path`.
 
     Args:
@@ -135,26 +142,27 @@ def write(signatures, path, details=None):
         "signatures": {
             name: _described(f, signatures.meanings) for name, f in concrete.items()
         },
-        "priors": list(signatures.priors),
+        "priors": signatures.priors,
         **signatures.details(),
         "tensorflow": tf.__version__,
         **(details or {}),
     }
-    path = os.path.abspath(os.path.expanduser(path))
-    fresh, old = f"{path}.{os.getpid()}.tmp", f"{path}.{os.getpid()}.old"
-    try:
-        tf.saved_model.save(module, fresh, signatures=concrete)
-        os.makedirs(os.path.dirname(os.path.join(fresh, DESCRIPTION)), exist_ok=True)
-        with open(os.path.join(fresh, DESCRIPTION), "w", encoding="utf-8") as file:
-            json.dump(description, file, indent=1)
-        if os.path.exists(path):
-            os.rename(path, old)
-        os.rename(fresh, path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if os.path.exists(path):
-            shutil.rmtree(old, ignore_errors=True)
+    with files.new_folder(path) as folder:
+        tf.saved_model.save(module, folder, signatures=concrete)
+        described = os.path.join(folder, DESCRIPTION)
+        os.makedirs(os.path.dirname(described), exist_ok=True)
+        checkpoints.write_json(described, description)
     return description
+
+
+def load(path: str | os.PathLike) -> Any:
+    """`tf.saved_model.load(path)`, whatever characters are in the path.
+
+    Args:
+      path: str, the folder of a SavedModel; `~` is the home folder.
+    """
+    with files.plain_name(path) as name:
+        return tf.saved_model.load(name)
 
 
 def _described(concrete, meanings):

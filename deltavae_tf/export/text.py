@@ -4,13 +4,14 @@ Its graph holds the vocabulary, by operations of TensorFlow Text: whoever loads 
 `import tensorflow_text` first, and needs nothing else of this code.
 """
 
+import os
+from typing import Any
+
 import tensorflow as tf
 
-from deltavae_tf import noise
+from deltavae_tf import errors, noise
 from deltavae_tf.export import saved_model
 from deltavae_tf.models import text_decoder, text_vae
-
-_TOKENS = 3  # As `TextVAE` numbers the purposes of noise.
 
 _MEANINGS = {
     "text": "UTF-8, a sentence each; what is no UTF-8 becomes U+FFFD",
@@ -46,13 +47,13 @@ class TextSignatures(saved_model.Signatures):
 
     meanings = _MEANINGS
 
-    def __init__(self, model, vocabulary):
+    def __init__(self, model: Any, vocabulary: Any) -> None:
         if not isinstance(model, text_vae.TextVAE):
-            raise ValueError(
+            raise errors.UserError(
                 f"Strings are for a TextVAE. Received: {type(model).__name__}"
             )
         if vocabulary.size != model.decoder.vocabulary_size:
-            raise ValueError(
+            raise errors.UserError(
                 "This is the vocabulary of another model: the model has "
                 f"{model.decoder.vocabulary_size} ids. Received: {vocabulary.size}"
             )
@@ -60,7 +61,7 @@ class TextSignatures(saved_model.Signatures):
         self.vocabulary = vocabulary
         self.resources = (vocabulary.tokenizer,)
 
-    def functions(self):
+    def functions(self) -> dict[str, Any]:
         """dict from a signature's name to its `tf.function`."""
         if not self.priors:
             return {
@@ -75,7 +76,7 @@ class TextSignatures(saved_model.Signatures):
             "log_likelihood": self._function(self._bound, "text seed"),
         }
 
-    def details(self):
+    def details(self) -> dict[str, Any]:
         """What the description says of the model."""
         return {
             "max_length": self.model.max_length,
@@ -139,14 +140,16 @@ class TextSignatures(saved_model.Signatures):
         z = None
         if self.priors:
             z = self._latents(key, count, 1.0, prior)
-        keys = text_vae.sample_keys(key, 0, count, _TOKENS)
+        keys = noise.sample_keys(key, 0, count, noise.Purpose.DATA)
         tokens = model.decoder.sample_from_uniforms(
             z, text_decoder.uniforms_of(keys, length), temperature, given, kept
         )
         return {"text": self.vocabulary.decode(tokens), "tokens": tokens}
 
 
-def write_saved_model(model, vocabulary, path, details=None):
+def write_saved_model(
+    model: Any, vocabulary: Any, path: str | os.PathLike, details: dict | None = None
+) -> dict[str, Any]:
     """Writes a SavedModel, whole or not at all, in place of what was at `path`.
 
     Args:

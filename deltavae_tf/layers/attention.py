@@ -1,12 +1,14 @@
 """Multi-head attention whose mask, dropout and cache are in the caller's hands."""
 
 import functools
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from deltavae_tf import backend
+from deltavae_tf import backend, errors
+from deltavae_tf.backend import Tensor
 from deltavae_tf.layers import attention_core, dropout, weight_norm
 
 
@@ -38,16 +40,16 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def __init__(
         self,
-        num_heads,
-        width,
-        dropout_rate=0.0,
-        normalization="layer",
-        causal=False,
-        **kwargs,
-    ):
+        num_heads: int,
+        width: int,
+        dropout_rate: float = 0.0,
+        normalization: str = "layer",
+        causal: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if width % num_heads:
-            raise ValueError(
+            raise errors.UserError(
                 "`num_heads` must divide `width`. "
                 f"Received: num_heads={num_heads}, width={width}"
             )
@@ -68,13 +70,22 @@ class MultiHeadAttention(keras.layers.Layer):
         self.output_ = linear("output")
         dropout.check_rate(dropout_rate)
 
-    def build(self, queries_shape, keys_shape=None, values_shape=None):
+    def build(
+        self, queries_shape: Any, keys_shape: Any = None, values_shape: Any = None
+    ) -> None:
         self.query.build(queries_shape)
         self.key.build(keys_shape or queries_shape)
         self.value.build(values_shape or keys_shape or queries_shape)
         self.output_.build((*queries_shape[:-1], self.width))
 
-    def call(self, queries, keys, values, allowed=None, noise_keys=None):
+    def call(
+        self,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        allowed: Tensor | None = None,
+        noise_keys: Tensor | None = None,
+    ) -> Tensor:
         queries, keys, values = (
             self._split(layer(inputs))
             for layer, inputs in (
@@ -86,7 +97,7 @@ class MultiHeadAttention(keras.layers.Layer):
         heads = self._attend(queries, keys, values, allowed, noise_keys)
         return self.output_(ops.reshape(heads, (-1, *heads.shape[1:2], self.width)))
 
-    def compute_output_shape(self, queries_shape, *unused_shapes):
+    def compute_output_shape(self, queries_shape: Any, *unused_shapes: Any) -> Any:
         return (*queries_shape[:-1], self.width)
 
     def _attend(self, queries, keys, values, allowed, noise_keys):
@@ -107,7 +118,7 @@ class MultiHeadAttention(keras.layers.Layer):
         )
         return ops.transpose(heads, (0, 2, 1, 3))
 
-    def project(self, keys, values):
+    def project(self, keys: Tensor, values: Tensor) -> Any:
         """Keys and values as `step` wants them.
 
         A step reads all of them, so they lie in memory as its two products go through
@@ -123,7 +134,9 @@ class MultiHeadAttention(keras.layers.Layer):
         keys, values = self._split(self.key(keys)), self._split(self.value(values))
         return ops.transpose(keys, (0, 2, 3, 1)), ops.transpose(values, (0, 2, 1, 3))
 
-    def step(self, query, pieces, num_pieces=None):
+    def step(
+        self, query: Tensor, pieces: Any, num_pieces: int | None = None
+    ) -> tuple[Any, Any]:
         """One position: `[B, C]` against projected keys and values.
 
         Args:
@@ -170,7 +183,7 @@ class MultiHeadAttention(keras.layers.Layer):
         shape = (-1, inputs.shape[1], self.num_heads, self.width // self.num_heads)
         return ops.reshape(inputs, shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_heads": self.num_heads,

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from deltavae_tf import backend, noise
+from deltavae_tf.backend import Tensor
 
 # Of one example and head: 128 queries at 1,024 keys. 64 such are 32 MiB, the most that
 # the C library's allocator uses again instead of asking for fresh pages.
@@ -16,14 +17,14 @@ _FORBIDDEN = -1e30  # As a logit; its exponential is 0.
 
 
 def attend(
-    queries,
-    keys,
-    values,
-    allowed=None,
-    causal=False,
-    dropout_rate=0.0,
-    noise_keys=None,
-):
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    allowed: Tensor | None = None,
+    causal: bool = False,
+    dropout_rate: float = 0.0,
+    noise_keys: Tensor | None = None,
+) -> Tensor:
     """Scaled dot-product attention; softmax in float32.
 
     Queries are taken in pieces of `WEIGHTS_PER_PIECE` weights. With `causal=True` no

@@ -1,8 +1,12 @@
 """Convolutions of the two stacks of a Gated PixelCNN, whole and one step at a time."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from deltavae_tf import errors
+from deltavae_tf.backend import Tensor
 from deltavae_tf.layers import weight_norm
 
 
@@ -11,16 +15,16 @@ class _StackConv2D(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        kernel_size=3,
-        causal=True,
-        normalization="layer",
-        bias_initializer="zeros",
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: int = 3,
+        causal: bool = True,
+        normalization: str = "layer",
+        bias_initializer: Any = "zeros",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if kernel_size % 2 != 1 or kernel_size < 1:
-            raise ValueError(
+            raise errors.UserError(
                 f"`kernel_size` must be odd and positive. Received: {kernel_size}"
             )
         weight_norm.check_normalization(normalization)
@@ -34,7 +38,7 @@ class _StackConv2D(keras.layers.Layer):
         """(height, width) of the kernel; ((top, bottom), (left, right)) padding."""
         raise NotImplementedError
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         window, _ = self._window()
         kernel_shape = (*window, input_shape[-1], self.filters)
         self.weights_ = weight_norm.KernelAndBias(
@@ -46,15 +50,15 @@ class _StackConv2D(keras.layers.Layer):
         )
         self.weights_.build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         _, padding = self._window()
         padded = ops.pad(inputs, ((0, 0), *padding, (0, 0)))
         return self.weights_.apply_to(padded, _valid_conv)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -100,12 +104,12 @@ class VerticalConv2D(_StackConv2D):
         below = 0 if self.causal else half
         return (half + 1 + below, self.kernel_size), ((half, below), (half, half))
 
-    def init_cache(self, batch_size, width, channels):
+    def init_cache(self, batch_size: int, width: int, channels: int) -> Any:
         """The rows above the image: zeros `[B, k//2, W, C]`."""
         shape = (batch_size, self.kernel_size // 2, width, channels)
         return ops.zeros(shape, dtype=self.compute_dtype)
 
-    def step(self, row, cache):
+    def step(self, row: Tensor, cache: Any) -> tuple[Any, Any]:
         """One row: `[B, W, C]` and the `k//2` rows above -> `[B, W, filters]`."""
         rows = ops.concatenate([cache, row[:, None]], axis=1)
         half = self.kernel_size // 2
@@ -143,12 +147,12 @@ class HorizontalConv2D(_StackConv2D):
         right = 0 if self.causal else half
         return (1, half + 1 + right), ((0, 0), (half, right))
 
-    def init_cache(self, batch_size, channels):
+    def init_cache(self, batch_size: int, channels: int) -> Any:
         """The pixels left of the image: zeros `[B, k//2, C]`."""
         shape = (batch_size, self.kernel_size // 2, channels)
         return ops.zeros(shape, dtype=self.compute_dtype)
 
-    def step(self, pixel, cache):
+    def step(self, pixel: Tensor, cache: Any) -> tuple[Any, Any]:
         """One pixel: `[B, C]` and the `k//2` to its left -> `[B, filters]`."""
         pixels = ops.concatenate([cache, pixel[:, None]], axis=1)
         flat = ops.reshape(pixels, (-1, pixels.shape[1] * pixels.shape[2]))

@@ -1,9 +1,12 @@
 """Dropout from stateless noise."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from deltavae_tf import noise
+from deltavae_tf import errors, noise
+from deltavae_tf.backend import Tensor
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
@@ -25,24 +28,24 @@ class Dropout(keras.layers.Layer):
       float, the shape of `inputs`.
     """
 
-    def __init__(self, rate, **kwargs):
+    def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_rate(rate)
         self.rate = rate
         self.built = True
 
-    def call(self, inputs, keys=None):
+    def call(self, inputs: Tensor, keys: Tensor | None = None) -> Tensor:
         if keys is None or self.rate == 0.0:
             return inputs
         keep = noise.bernoulli(keys, inputs.shape[1:], 1.0 - self.rate)
         scaled = inputs / ops.cast(1.0 - self.rate, inputs.dtype)
         return ops.where(keep, scaled, ops.zeros_like(inputs))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate}
 
 
-def check_rate(rate):
-    """Raises a ValueError unless `rate` is a probability below 1."""
+def check_rate(rate: float) -> None:
+    """Raises a UserError unless `rate` is a probability below 1."""
     if not 0.0 <= rate < 1.0:
-        raise ValueError(f"A dropout rate must be in [0, 1). Received: {rate}")
+        raise errors.UserError(f"A dropout rate must be in [0, 1). Received: {rate}")

@@ -1,8 +1,11 @@
 """One gated convolutional layer of the two stacks of a Gated PixelCNN."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from deltavae_tf.backend import Tensor
 from deltavae_tf.layers import causal_conv, dropout, weight_norm
 
 
@@ -36,13 +39,13 @@ class GatedLayer(keras.layers.Layer):
 
     def __init__(
         self,
-        width,
-        kernel_size=3,
-        causal=True,
-        dropout_rate=0.0,
-        normalization="layer",
-        **kwargs,
-    ):
+        width: int,
+        kernel_size: int = 3,
+        causal: bool = True,
+        dropout_rate: float = 0.0,
+        normalization: str = "layer",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.width = width
         self.kernel_size = kernel_size
@@ -73,7 +76,7 @@ class GatedLayer(keras.layers.Layer):
         )
         self.dropout = dropout.Dropout(dropout_rate, dtype=policy)
 
-    def build(self, vertical_shape, horizontal_shape=None):
+    def build(self, vertical_shape: Any, horizontal_shape: Any = None) -> None:
         self.vertical_norm.build(vertical_shape)
         self.horizontal_norm.build(vertical_shape)
         self.vertical_conv.build(vertical_shape)
@@ -81,23 +84,25 @@ class GatedLayer(keras.layers.Layer):
         self.across.build((*vertical_shape[:-1], 2 * self.width))
         self.project.build((*vertical_shape[:-1], self.width))
 
-    def call(self, vertical, horizontal, keys=None):
+    def call(
+        self, vertical: Tensor, horizontal: Tensor, keys: Tensor | None = None
+    ) -> Tensor:
         rows = self.vertical_conv(self.vertical_norm(vertical))
         pixels = self.horizontal_conv(self.horizontal_norm(horizontal))
         gated = self.dropout(gate(pixels + self.across(rows)), keys)
         return gate(rows), horizontal + self.project(gated)
 
-    def compute_output_shape(self, vertical_shape, horizontal_shape):
+    def compute_output_shape(self, vertical_shape: Any, horizontal_shape: Any) -> Any:
         return vertical_shape, horizontal_shape
 
-    def init_cache(self, batch_size, image_width):
+    def init_cache(self, batch_size: int, image_width: int) -> Any:
         """Cache of the row above and of the pixels to the left."""
         return {
             "rows": self.vertical_conv.init_cache(batch_size, image_width, self.width),
             "pixels": self.horizontal_conv.init_cache(batch_size, self.width),
         }
 
-    def row_step(self, vertical, cache):
+    def row_step(self, vertical: Tensor, cache: Any) -> tuple[Any, Any]:
         """Starts a row.
 
         Args:
@@ -114,7 +119,7 @@ class GatedLayer(keras.layers.Layer):
         cache = {"rows": seen, "pixels": ops.zeros_like(cache["pixels"])}
         return gate(rows), self.across(rows), cache
 
-    def step(self, horizontal, from_row, cache):
+    def step(self, horizontal: Tensor, from_row: Any, cache: Any) -> tuple[Any, Any]:
         """One pixel: `[B, width]` and `row_step`'s `[B, 2 * width]` at its column."""
         pixels, left = self.horizontal_conv.step(
             self.horizontal_norm(horizontal), cache["pixels"]
@@ -122,7 +127,7 @@ class GatedLayer(keras.layers.Layer):
         outputs = horizontal + self.project(gate(pixels + from_row))
         return outputs, {**cache, "pixels": left}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "width": self.width,
@@ -133,7 +138,7 @@ class GatedLayer(keras.layers.Layer):
         }
 
 
-def gate(inputs):
+def gate(inputs: Tensor) -> Tensor:
     """tanh(a) * sigmoid(b) of the two halves of the last axis."""
     a, b = ops.split(inputs, 2, axis=-1)
     return ops.tanh(a) * ops.sigmoid(b)

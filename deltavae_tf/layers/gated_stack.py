@@ -1,16 +1,19 @@
 """The blueprint that encoder and decoder share: gated convolutions and attention."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
-from deltavae_tf import backend, noise
+from deltavae_tf import backend, errors, noise
+from deltavae_tf.backend import Tensor
 from deltavae_tf.layers import causal_conv, gated_layer, transformer_block, weight_norm
 
 _PREFERRED_SPACING = (5, 2)  # ImageNet and ablations; CIFAR-10 best.
 
 
-def attention_places(num_layers, num_attention):
+def attention_places(num_layers: int, num_attention: int) -> list[int]:
     """Before which layers attention blocks sit: before layer 0 and after every k.
 
     Table 4's counts are floor(num_layers / k) + 1 with k = 5 or k = 2; other counts
@@ -30,7 +33,7 @@ def attention_places(num_layers, num_attention):
         if num_layers // spacing + 1 == num_attention:
             return list(range(0, num_layers + 1, spacing))
     if num_attention > num_layers + 1:
-        raise ValueError(
+        raise errors.UserError(
             f"`num_attention` must be at most num_layers + 1 = {num_layers + 1}. "
             f"Received: {num_attention}"
         )
@@ -76,20 +79,20 @@ class GatedStack(keras.layers.Layer):
 
     def __init__(
         self,
-        num_layers,
-        width,
-        filter_size,
-        num_attention=0,
-        num_heads=1,
-        kernel_size=3,
-        causal=True,
-        cross_attention=False,
-        causal_memory=True,
-        dropout_rate=0.0,
-        normalization="layer",
-        rematerialize=False,
-        **kwargs,
-    ):
+        num_layers: int,
+        width: int,
+        filter_size: int,
+        num_attention: int = 0,
+        num_heads: int = 1,
+        kernel_size: int = 3,
+        causal: bool = True,
+        cross_attention: bool = False,
+        causal_memory: bool = True,
+        dropout_rate: float = 0.0,
+        normalization: str = "layer",
+        rematerialize: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_layers = num_layers
         self.width = width
@@ -137,7 +140,7 @@ class GatedStack(keras.layers.Layer):
                     **shared,
                 )
 
-    def build(self, inputs_shape, memory_shape=None):
+    def build(self, inputs_shape: Any, memory_shape: Any = None) -> None:
         _, height, width, channels = inputs_shape
         self.image_size = (height, width)
         image = (None, height, width, channels + 1)
@@ -150,7 +153,9 @@ class GatedStack(keras.layers.Layer):
         for block in self.blocks.values():
             block.build(hidden, memory_shape)
 
-    def call(self, inputs, memory=None, keys=None):
+    def call(
+        self, inputs: Tensor, memory: Tensor | None = None, keys: Tensor | None = None
+    ) -> Tensor:
         keys = keys if self.dropout_rate else None  # Else folded for nothing.
         image = ops.cast(mark_inside(inputs), self.compute_dtype)
         rows, pixels = image, image
@@ -176,10 +181,12 @@ class GatedStack(keras.layers.Layer):
             return backend.rematerialize(layer, inputs, keys=keys)
         return layer(*inputs, keys=keys)
 
-    def compute_output_shape(self, inputs_shape, memory_shape=None):
+    def compute_output_shape(self, inputs_shape: Any, memory_shape: Any = None) -> Any:
         return (*inputs_shape[:-1], self.width)
 
-    def init_cache(self, batch_size, channels, memory=None):
+    def init_cache(
+        self, batch_size: int, channels: int, memory: Tensor | None = None
+    ) -> Any:
         """The empty cache for images of `channels` channels."""
         height, width = self.image_size
         del height
@@ -193,7 +200,7 @@ class GatedStack(keras.layers.Layer):
             },
         }
 
-    def row_step(self, row_above, row, cache):
+    def row_step(self, row_above: Tensor, row: Tensor, cache: Any) -> tuple[Any, Any]:
         """Starts a row: runs the vertical stack.
 
         Args:
@@ -223,7 +230,9 @@ class GatedStack(keras.layers.Layer):
         }
         return given, cache
 
-    def step(self, pixel_before, from_row, position, cache):
+    def step(
+        self, pixel_before: Tensor, from_row: Any, position: Tensor, cache: Any
+    ) -> tuple[Any, Any]:
         """One pixel.
 
         Args:
@@ -254,7 +263,7 @@ class GatedStack(keras.layers.Layer):
         h, blocks[str(place)] = block.step(h, position, blocks[str(place)])
         return h
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,
@@ -272,17 +281,17 @@ class GatedStack(keras.layers.Layer):
         }
 
 
-def mark_inside(image):
+def mark_inside(image: Tensor) -> Tensor:
     """Appends a channel of ones, so that zero padding differs from a zero pixel."""
     return ops.concatenate([image, ops.ones_like(image[..., :1])], axis=-1)
 
 
-def shift_down(image):
+def shift_down(image: Tensor) -> Tensor:
     """`[b, r, c]` <- `[b, r - 1, c]`; zeros enter at the top."""
     return ops.pad(image, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
 
 
-def shift_along_raster(image):
+def shift_along_raster(image: Tensor) -> Tensor:
     """Each pixel takes the value of the one before it in raster order."""
     _, height, width, channels = image.shape
     flat = ops.reshape(image, (-1, height * width, channels))

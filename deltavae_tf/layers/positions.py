@@ -3,7 +3,9 @@
 import numpy as np
 
 
-def sinusoid(length, channels, max_wavelength=10_000.0):
+def sinusoid(
+    length: int, channels: int, max_wavelength: float = 10_000.0
+) -> np.ndarray:
     """Sinusoids of geometrically spaced wavelengths: float32 `[length, channels]`.
 
     The first half of the channels are sines, the second cosines, as in Tensor2Tensor.
@@ -18,13 +20,13 @@ def sinusoid(length, channels, max_wavelength=10_000.0):
     return np.pad(signal, ((0, 0), (0, channels - 2 * half))).astype(np.float32)
 
 
-def row_signal(height, channels):
+def row_signal(height: int, channels: int) -> np.ndarray:
     """The row's share of `pixel_signal`: float32 `[height, channels]`."""
     half = channels // 2
     return np.pad(sinusoid(height, half), ((0, 0), (0, channels - half)))
 
 
-def pixel_signal(height, width, channels):
+def pixel_signal(height: int, width: int, channels: int) -> np.ndarray:
     """Row in the first half of the channels, column in the second.
 
     Returns:

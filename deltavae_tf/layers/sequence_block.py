@@ -1,9 +1,12 @@
 """A Transformer layer over sequences: self-attention, then a feed-forward network."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from deltavae_tf import noise
+from deltavae_tf.backend import Tensor
 from deltavae_tf.layers import attention, dropout
 
 
@@ -29,13 +32,15 @@ class SequenceBlock(keras.layers.Layer):
     `transformer_base`: before each part ("pre-norm").
     """
 
-    def __init__(self, num_heads, filter_size, dropout_rate=0.0, **kwargs):
+    def __init__(
+        self, num_heads: int, filter_size: int, dropout_rate: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.filter_size = filter_size
         self.dropout_rate = dropout_rate
 
-    def build(self, inputs_shape, allowed_shape=None):
+    def build(self, inputs_shape: Any, allowed_shape: Any = None) -> None:
         channels = inputs_shape[-1]
         shape, policy = (None, None, channels), self.dtype_policy
 
@@ -63,13 +68,15 @@ class SequenceBlock(keras.layers.Layer):
         self.contract = dense("contract", channels, self.filter_size)
         self.dropout = dropout.Dropout(self.dropout_rate, dtype=policy)
 
-    def call(self, inputs, allowed, keys=None):
+    def call(
+        self, inputs: Tensor, allowed: Tensor, keys: Tensor | None = None
+    ) -> Tensor:
         h = self.attend_norm(inputs)
         mixed = self.attend(h, h, h, allowed=allowed, noise_keys=noise.fold(keys, 0))
         h = inputs + self.dropout(mixed, noise.fold(keys, 1))
         return self._feed_forward(h, keys)
 
-    def compute_output_shape(self, inputs_shape, *unused_shapes):
+    def compute_output_shape(self, inputs_shape: Any, *unused_shapes: Any) -> Any:
         return inputs_shape
 
     def _feed_forward(self, h, keys):
@@ -77,14 +84,14 @@ class SequenceBlock(keras.layers.Layer):
         hidden = self.dropout(hidden, noise.fold(keys, 2))
         return h + self.dropout(self.contract(hidden), noise.fold(keys, 3))
 
-    def init_cache(self, batch_size, length, channels):
+    def init_cache(self, batch_size: int, length: int, channels: int) -> Any:
         """Empty keys and values of `length` positions."""
         heads, width = self.num_heads, channels // self.num_heads
         keys = ops.zeros((batch_size, heads, width, length), dtype=self.compute_dtype)
         values = ops.zeros((batch_size, heads, length, width), dtype=self.compute_dtype)
         return {"keys": keys, "values": values}
 
-    def step(self, inputs, position, cache):
+    def step(self, inputs: Tensor, position: Tensor, cache: Any) -> tuple[Any, Any]:
         """One position, which looks at itself and those before it.
 
         Args:
@@ -103,7 +110,7 @@ class SequenceBlock(keras.layers.Layer):
         h = inputs + self.attend.step(h, [(keys, values, allowed)])
         return self._feed_forward(h, None), {"keys": keys, "values": values}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_heads": self.num_heads,

@@ -1,10 +1,13 @@
 """The Transformer that text encoder and decoder share."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from deltavae_tf import noise
 from deltavae_tf import segments as places
+from deltavae_tf.backend import Tensor
 from deltavae_tf.layers import dropout, positions, sequence_block
 
 
@@ -37,14 +40,14 @@ class SequenceStack(keras.layers.Layer):
 
     def __init__(
         self,
-        num_layers,
-        width,
-        filter_size,
-        num_heads=8,
-        future=False,
-        dropout_rate=0.0,
-        **kwargs,
-    ):
+        num_layers: int,
+        width: int,
+        filter_size: int,
+        num_heads: int = 8,
+        future: bool = False,
+        dropout_rate: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_layers = num_layers
         self.width = width
@@ -64,12 +67,14 @@ class SequenceStack(keras.layers.Layer):
             epsilon=1e-6, name="norm", dtype="float32"
         )
 
-    def build(self, inputs_shape, segments_shape=None):
+    def build(self, inputs_shape: Any, segments_shape: Any = None) -> None:
         for block in self.blocks:
             block.build((None, None, self.width))
         self.norm.build((None, None, self.width))
 
-    def call(self, inputs, segments, keys=None):
+    def call(
+        self, inputs: Tensor, segments: Tensor, keys: Tensor | None = None
+    ) -> Tensor:
         keys = keys if self.dropout_rate else None  # Else folded for nothing.
         signal = positions.sinusoid(segments.shape[1], self.width)
         signal = ops.take(signal, places.positions(segments), axis=0)
@@ -80,15 +85,15 @@ class SequenceStack(keras.layers.Layer):
             h = block(h, allowed, keys=noise.fold(keys, i))
         return self.norm(h)
 
-    def compute_output_shape(self, inputs_shape, *unused_shapes):
+    def compute_output_shape(self, inputs_shape: Any, *unused_shapes: Any) -> Any:
         return inputs_shape
 
-    def init_cache(self, batch_size, length):
+    def init_cache(self, batch_size: int, length: int) -> Any:
         """The empty cache of a segment of `length` positions."""
         caches = [b.init_cache(batch_size, length, self.width) for b in self.blocks]
         return {f"block_{i}": cache for i, cache in enumerate(caches)}
 
-    def step(self, inputs, position, cache):
+    def step(self, inputs: Tensor, position: Tensor, cache: Any) -> tuple[Any, Any]:
         """One position of the first segment.
 
         Args:
@@ -109,7 +114,7 @@ class SequenceStack(keras.layers.Layer):
             h, caches[name] = block.step(h, position, cache[name])
         return self.norm(h), caches
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,

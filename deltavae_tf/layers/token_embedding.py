@@ -1,8 +1,13 @@
 """Embeddings of tokens, tied to the softmax."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
+
+from deltavae_tf import errors
+from deltavae_tf.backend import Tensor
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
@@ -31,34 +36,34 @@ class TokenEmbedding(keras.layers.Layer):
     Reference: Vaswani et al. (2017), section 3.4; Press and Wolf (2017).
     """
 
-    def __init__(self, vocabulary_size, width, **kwargs):
+    def __init__(self, vocabulary_size: int, width: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.width = width
 
-    def build(self, tokens_shape=None):
+    def build(self, tokens_shape: Any = None) -> None:
         self.table = self.add_weight(
             name="table",
             shape=(self.vocabulary_size, self.width),
             initializer=keras.initializers.RandomNormal(stddev=self.width**-0.5),
         )
 
-    def call(self, tokens):
+    def call(self, tokens: Tensor) -> Tensor:
         check_tokens(tokens, self.vocabulary_size)
         # A product is not the variable: its gradient, and so the table's, is dense.
         table = ops.convert_to_tensor(self.table) * self.width**0.5
         return ops.cast(ops.take(table, tokens, axis=0), self.compute_dtype)
 
-    def compute_output_shape(self, tokens_shape):
+    def compute_output_shape(self, tokens_shape: Any) -> Any:
         return (*tokens_shape, self.width)
 
-    def logits(self, features):
+    def logits(self, features: Tensor) -> Tensor:
         """float32 `[..., vocabulary_size]` of float `[..., width]`."""
         table = ops.cast(ops.convert_to_tensor(self.table), self.compute_dtype)
         features = ops.cast(features, self.compute_dtype)
         return ops.cast(ops.matmul(features, ops.transpose(table)), "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,
@@ -66,15 +71,15 @@ class TokenEmbedding(keras.layers.Layer):
         }
 
 
-def check_tokens(tokens, vocabulary_size):
-    """Raises a ValueError if concrete tokens are not in [0, vocabulary_size)."""
+def check_tokens(tokens: Tensor, vocabulary_size: int) -> None:
+    """Raises a UserError if concrete tokens are not in [0, vocabulary_size)."""
     try:
         tokens = np.asarray(tokens)
     except (NotImplementedError, TypeError, ValueError):  # Traced, or Keras's symbols.
         return
     outside = tokens[(tokens < 0) | (tokens >= vocabulary_size)]
     if outside.size:
-        raise ValueError(
+        raise errors.UserError(
             f"Tokens must be in [0, {vocabulary_size}), the vocabulary. "
             f"Received: {outside[:5].tolist()}"
         )

@@ -1,10 +1,13 @@
 """Self-attention, cross-attention and a feed-forward network over an image's pixels."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from deltavae_tf import noise
+from deltavae_tf.backend import Tensor
 from deltavae_tf.layers import attention, dropout, positions, weight_norm
 
 ROWS_PER_BLOCK = 8  # Of the cache: so many rows are looked at or left out together.
@@ -45,16 +48,16 @@ class TransformerBlock(keras.layers.Layer):
 
     def __init__(
         self,
-        num_heads,
-        filter_size,
-        self_attention=True,
-        cross_attention=False,
-        causal=True,
-        causal_memory=True,
-        dropout_rate=0.0,
-        normalization="layer",
-        **kwargs,
-    ):
+        num_heads: int,
+        filter_size: int,
+        self_attention: bool = True,
+        cross_attention: bool = False,
+        causal: bool = True,
+        causal_memory: bool = True,
+        dropout_rate: float = 0.0,
+        normalization: str = "layer",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.filter_size = filter_size
@@ -65,7 +68,7 @@ class TransformerBlock(keras.layers.Layer):
         self.dropout_rate = dropout_rate
         self.normalization = normalization
 
-    def build(self, inputs_shape, memory_shape=None):
+    def build(self, inputs_shape: Any, memory_shape: Any = None) -> None:
         _, self.height, self.width, channels = inputs_shape
         self._pixel_signal = positions.pixel_signal(self.height, self.width, channels)
         sequence = (None, self.height * self.width, channels)
@@ -110,7 +113,9 @@ class TransformerBlock(keras.layers.Layer):
         self.forward_norm = norm("forward_norm")
         self.dropout = dropout.Dropout(self.dropout_rate, dtype=policy)
 
-    def call(self, inputs, memory=None, keys=None):
+    def call(
+        self, inputs: Tensor, memory: Tensor | None = None, keys: Tensor | None = None
+    ) -> Tensor:
         channels = inputs.shape[-1]
         area = self.height * self.width
         h = ops.reshape(inputs, (-1, area, channels))
@@ -135,10 +140,10 @@ class TransformerBlock(keras.layers.Layer):
         h = self._feed_forward(h, keys)
         return ops.reshape(h, (-1, self.height, self.width, channels))
 
-    def compute_output_shape(self, inputs_shape, *unused_shapes):
+    def compute_output_shape(self, inputs_shape: Any, *unused_shapes: Any) -> Any:
         return inputs_shape
 
-    def init_cache(self, batch_size, memory=None):
+    def init_cache(self, batch_size: int, memory: Tensor | None = None) -> Any:
         """Cache of the one-position form.
 
         Args:
@@ -172,7 +177,7 @@ class TransformerBlock(keras.layers.Layer):
         firsts = range(0, self.height, ROWS_PER_BLOCK)
         return [min(ROWS_PER_BLOCK, self.height - first) for first in firsts]
 
-    def row_step(self, row, cache):
+    def row_step(self, row: Tensor, cache: Any) -> tuple[Any, Any]:
         """Starts row `row` (int32 scalar): files keys and values of the row above.
 
         Row 0 files the zeros of the empty cache; row 1 overwrites them.
@@ -190,7 +195,7 @@ class TransformerBlock(keras.layers.Layer):
             blocks.append([keys, values])
         return {**cache, "blocks": blocks}
 
-    def step(self, inputs, position, cache):
+    def step(self, inputs: Tensor, position: Tensor, cache: Any) -> tuple[Any, Any]:
         """One pixel.
 
         Args:
@@ -250,7 +255,7 @@ class TransformerBlock(keras.layers.Layer):
         pixel_row = np.repeat(np.arange(self.height), self.width)
         return np.arange(self._row_signal.shape[0])[None] <= pixel_row[:, None]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_heads": self.num_heads,

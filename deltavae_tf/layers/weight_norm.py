@@ -1,16 +1,23 @@
 """Weights of a linear map, plain or weight-normalized with a data-dependent start."""
 
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from deltavae_tf import errors
+from deltavae_tf.backend import Tensor
+
 NORMALIZATIONS = ("layer", "weight")
 
 
-def check_normalization(normalization):
-    """Raises a ValueError unless `normalization` is a known one."""
+def check_normalization(normalization: str) -> None:
+    """Raises a UserError unless `normalization` is a known one."""
     if normalization not in NORMALIZATIONS:
-        raise ValueError(
+        raise errors.UserError(
             f"`normalization` must be one of {NORMALIZATIONS}. "
             f"Received: {normalization!r}"
         )
@@ -32,22 +39,21 @@ class KernelAndBias(keras.layers.Layer):
     Reference: Salimans and Kingma, "Weight normalization" (2016), sections 2 and 3.
     """
 
-    initializing = False
-
     def __init__(
         self,
-        kernel_shape,
-        normalization="layer",
-        bias_initializer="zeros",
-        **kwargs,
-    ):
+        kernel_shape: Sequence[int],
+        normalization: str = "layer",
+        bias_initializer: Any = "zeros",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_normalization(normalization)
         self.kernel_shape = tuple(kernel_shape)
         self.normalization = normalization
         self.bias_initializer = bias_initializer
+        self.starts_from_data = False
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         filters = self.kernel_shape[-1]
         self.direction = self.add_weight(
             name="kernel", shape=self.kernel_shape, initializer="glorot_uniform"
@@ -60,7 +66,7 @@ class KernelAndBias(keras.layers.Layer):
                 name="gain", shape=(filters,), initializer="ones"
             )
 
-    def kernel(self):
+    def kernel(self) -> Tensor:
         """The kernel in use, in `compute_dtype`."""
         direction = ops.convert_to_tensor(self.direction)
         if self.normalization == "weight":
@@ -69,10 +75,12 @@ class KernelAndBias(keras.layers.Layer):
             direction = direction * (self.gain / norm)
         return ops.cast(direction, self.compute_dtype)
 
-    def apply_to(self, inputs, linear_map):
+    def apply_to(
+        self, inputs: Tensor, linear_map: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
         """`linear_map(inputs, kernel) + bias`, for a convolution or a product."""
         outputs = linear_map(inputs, self.kernel())
-        if self.normalization == "weight" and KernelAndBias.initializing:
+        if self.normalization == "weight" and self.starts_from_data:
             outputs = self._start_from(outputs)
         return outputs + ops.cast(self.bias, self.compute_dtype)
 
@@ -101,13 +109,13 @@ class Linear(keras.layers.Layer):
       float `[..., units]` in `compute_dtype`.
     """
 
-    def __init__(self, units, normalization="layer", **kwargs):
+    def __init__(self, units: int, normalization: str = "layer", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_normalization(normalization)
         self.units = units
         self.normalization = normalization
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self.weights_ = KernelAndBias(
             (input_shape[-1], self.units),
             self.normalization,
@@ -116,13 +124,13 @@ class Linear(keras.layers.Layer):
         )
         self.weights_.build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return self.weights_.apply_to(inputs, ops.matmul)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,
@@ -130,7 +138,23 @@ class Linear(keras.layers.Layer):
         }
 
 
-def layer_norm(normalization, **kwargs):
+@contextlib.contextmanager
+def starting_from_data(layer: keras.layers.Layer) -> Iterator[None]:
+    """Context in which calls of a layer set the gains and biases inside it.
+
+    It changes the weight-normalized parts of this layer alone.
+    """
+    found = [x for x in layer._flatten_layers() if isinstance(x, KernelAndBias)]
+    for part in found:
+        part.starts_from_data = True
+    try:
+        yield
+    finally:
+        for part in found:
+            part.starts_from_data = False
+
+
+def layer_norm(normalization: str, **kwargs: Any) -> keras.layers.Layer:
     """Layer normalization; with "weight", which takes its place, a layer that does
     nothing. `kwargs`: `name`, `dtype`."""
     if normalization == "weight":
@@ -138,6 +162,6 @@ def layer_norm(normalization, **kwargs):
     return keras.layers.LayerNormalization(epsilon=1e-6, **kwargs)
 
 
-def num_weights(layer):
+def num_weights(layer: keras.layers.Layer) -> int:
     """Trainable parameters of a built layer or model, an int."""
     return int(sum(np.prod(v.shape) for v in layer.trainable_variables))

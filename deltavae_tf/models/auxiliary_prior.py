@@ -1,12 +1,18 @@
 """The auxiliary prior: an LSTM fitted to the aggregate posterior."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from deltavae_tf import segments as places
+from deltavae_tf.backend import Tensor, tfd
+from deltavae_tf.distributions import latent_prior
+
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
-class LSTMPrior(keras.layers.Layer):
+class LSTMPrior(keras.layers.Layer, latent_prior.LatentPrior):
     """p_aux(z_t | z_<t): one LSTM layer and a diagonal Gaussian per time step.
 
     It starts at N(0, 1) whatever came before.
@@ -29,7 +35,7 @@ class LSTMPrior(keras.layers.Layer):
     Reference: delta-VAE, section 4.1; spec: "Auxiliary prior".
     """
 
-    def __init__(self, units, latent_channels, **kwargs):
+    def __init__(self, units: int, latent_channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
         self.latent_channels = latent_channels
@@ -76,13 +82,48 @@ class LSTMPrior(keras.layers.Layer):
         relative = ops.softplus(raw_scale + float(np.log(np.e - 1.0)))
         return loc, ops.maximum(relative, 1e-4)
 
-    def init_cache(self, batch_size):
+    @property
+    def event_shape(self) -> tuple[None, int]:
+        """(None, d): paths have any length."""
+        return None, self.latent_channels
+
+    def rate(
+        self, loc: Tensor, scale: Tensor, z: Tensor, segments: Tensor | None = None
+    ) -> Tensor:
+        """sum_t KL(N(loc_t, scale_t^2) || p_aux(z_t | z_<t)): float32 `[B]`, nats.
+
+        Args: as `LatentPrior.rate`.
+        """
+        if segments is not None:
+            return ops.sum(self.rate_of_steps(loc, scale, z, segments), axis=1)
+        kl = tfd.kl_divergence(tfd.Normal(loc, scale), tfd.Normal(*self(z)))
+        return ops.sum(kl, axis=(1, 2))
+
+    def rate_of_steps(
+        self, loc: Tensor, scale: Tensor, z: Tensor, segments: Tensor
+    ) -> Tensor:
+        """What each time step adds to `rate`: float32 `[B, n]`, nats; 0 in padding.
+
+        Args: as `rate`.
+        """
+        moments = self(z, places.is_first(segments))
+        kl = tfd.kl_divergence(tfd.Normal(loc, scale), tfd.Normal(*moments))
+        kl = ops.sum(kl, axis=-1)
+        return ops.where(ops.equal(segments, 0), ops.zeros_like(kl), kl)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) of whole paths: float32 `[B]` for `[B, n, d]`."""
+        return ops.sum(tfd.Normal(*self(z)).log_prob(z), axis=(1, 2))
+
+    def init_cache(self, batch_size: int) -> dict[str, Any]:
         """The learned start and the LSTM's state before the first step."""
         start = ops.zeros((batch_size, self.latent_channels)) + self.start
         state = [ops.zeros((batch_size, self.units), self.compute_dtype)] * 2
         return {"z": ops.cast(start, self.compute_dtype), "state": state}
 
-    def step(self, z, cache):
+    def step(
+        self, z: Tensor, cache: dict[str, Any]
+    ) -> tuple[tuple[Tensor, Tensor], dict[str, Any]]:
         """One time step.
 
         Args:
@@ -95,7 +136,7 @@ class LSTMPrior(keras.layers.Layer):
         hidden, state = self.lstm.cell(ops.cast(z, self.compute_dtype), cache["state"])
         return self._moments(hidden), {**cache, "state": state}
 
-    def sample_from_noise(self, eps, temperature=1.0):
+    def sample_from_noise(self, eps: Tensor, temperature: float = 1.0) -> Tensor:
         """A path of the prior from standard normal noise.
 
         Args:
@@ -117,9 +158,9 @@ class LSTMPrior(keras.layers.Layer):
         state = (ops.zeros_like(eps), cache["z"], cache)
         return ops.fori_loop(0, eps.shape[1], next_step, state)[0]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
-            **super().get_config(),
+            **keras.layers.Layer.get_config(self),
             "units": self.units,
             "latent_channels": self.latent_channels,
         }

@@ -1,9 +1,12 @@
 """p(x | z) for images: a PixelSNAIL-like autoregressive decoder."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from deltavae_tf import noise
+from deltavae_tf import errors, noise
+from deltavae_tf.backend import Tensor
 from deltavae_tf.distributions import mixture_logistic
 from deltavae_tf.layers import gated_stack, weight_norm
 from deltavae_tf.models import image_encoder
@@ -40,27 +43,34 @@ class ImageDecoder(keras.layers.Layer):
     Returns:
       `DiscretizedLogisticMixture` of batch shape `[B]`, event shape `[H, W, C]`.
 
+    Example:
+      >>> decoder = ImageDecoder(num_layers=1, width=8, filter_size=16, num_mixtures=2)
+      >>> images = np.zeros([3, 8, 6, 1], "uint8")
+      >>> distribution = decoder(np.zeros([3, 8, 2], "float32"), images)
+      >>> tuple(distribution.log_prob(images).shape)  # nats
+      (3,)
+
     Reference: delta-VAE, section 4.1 and appendix E.1; Salimans et al.,
     "PixelCNN++" (2017); Chen et al., "PixelSNAIL" (2017).
     """
 
     def __init__(
         self,
-        num_layers,
-        width,
-        filter_size,
-        num_attention=0,
-        num_heads=1,
-        num_mixtures=10,
-        kernel_size=3,
-        use_latents=True,
-        causal_latents=True,
-        dropout_rate=0.0,
-        num_levels=256,
-        normalization="layer",
-        rematerialize=False,
-        **kwargs,
-    ):
+        num_layers: int,
+        width: int,
+        filter_size: int,
+        num_attention: int = 0,
+        num_heads: int = 1,
+        num_mixtures: int = 10,
+        kernel_size: int = 3,
+        use_latents: bool = True,
+        causal_latents: bool = True,
+        dropout_rate: float = 0.0,
+        num_levels: int = 256,
+        normalization: str = "layer",
+        rematerialize: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_layers = num_layers
         self.width = width
@@ -96,14 +106,16 @@ class ImageDecoder(keras.layers.Layer):
         if x_shape is None:  # A saved baseline: Keras kept the one shape there was.
             z_shape, x_shape = None, z_shape
         if len(x_shape) != 4:
-            raise ValueError(f"Images must be [B, H, W, C]. Received: {list(x_shape)}")
+            raise errors.UserError(
+                f"Images must be [B, H, W, C]. Received: {list(x_shape)}"
+            )
         _, height, width, channels = x_shape
         if channels not in (1, 3):
-            raise ValueError(
+            raise errors.UserError(
                 f"Images must have 1 or 3 channels. Received: shape {x_shape}"
             )
         if self.use_latents and z_shape[1] != height:
-            raise ValueError(
+            raise errors.UserError(
                 "The decoder wants one latent for each image row. "
                 f"Received: {z_shape[1]} latents, {height} rows"
             )
@@ -128,11 +140,18 @@ class ImageDecoder(keras.layers.Layer):
             self.head(self.norm(h)), self.image_shape[-1], self.num_levels
         )
 
-    def init_cache(self, batch_size, z=None):
+    def init_cache(self, batch_size: int, z: Tensor | None = None) -> Any:
         """The empty cache of the one-position form."""
         return self.stack.init_cache(batch_size, self.image_shape[-1], z)
 
-    def sample(self, z, keys, temperature=1.0, given=None, num_given=0):
+    def sample(
+        self,
+        z: Tensor | None,
+        keys: Tensor,
+        temperature: float | Tensor = 1.0,
+        given: Tensor | None = None,
+        num_given: int | Tensor = 0,
+    ) -> Tensor:
         """Samples images, one pixel at a time, from cached features.
 
         The vertical stack runs once a row and the horizontal stack once a pixel: the
@@ -197,7 +216,7 @@ class ImageDecoder(keras.layers.Layer):
         state = (image, blank(channels + 1), self.init_cache(batch_size, z))
         return ops.fori_loop(0, height, next_row, state)[0]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,

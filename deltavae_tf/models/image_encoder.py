@@ -1,9 +1,14 @@
 """q(z | x) for images: one latent vector a row."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from deltavae_tf import errors
+from deltavae_tf.backend import Tensor
 from deltavae_tf.layers import gated_stack
 
 _MIN_SCALE = 1e-4
@@ -35,6 +40,8 @@ class ImageEncoder(keras.layers.Layer):
       num_levels: int, pixel values are 0 .. num_levels - 1.
       normalization: "layer" or "weight".
       rematerialize: bool, see `gated_stack.GatedStack`.
+      initial_loc_scale: float >= 0, multiplies the initial size of the kernel that
+        makes `loc`: above 1, latents say more of the image from the start.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:
@@ -43,25 +50,32 @@ class ImageEncoder(keras.layers.Layer):
     Returns:
       loc, scale: float32 `[B, H, d]`, scale > 0.
 
+    Example:
+      >>> encoder = ImageEncoder(2, num_layers=1, width=8, filter_size=16)
+      >>> loc, scale = encoder(np.zeros([3, 8, 6, 1], "uint8"))
+      >>> tuple(loc.shape)
+      (3, 8, 2)
+
     Reference: delta-VAE, sections 2.2 and 4.1, appendix E.1.
     """
 
     def __init__(
         self,
-        latent_channels,
-        num_layers,
-        width,
-        filter_size,
-        num_attention=0,
-        num_heads=1,
-        kernel_size=3,
-        anti_causal=True,
-        initial_scale=1.0,
-        num_levels=256,
-        normalization="layer",
-        rematerialize=False,
-        **kwargs,
-    ):
+        latent_channels: int,
+        num_layers: int,
+        width: int,
+        filter_size: int,
+        num_attention: int = 0,
+        num_heads: int = 1,
+        kernel_size: int = 3,
+        anti_causal: bool = True,
+        initial_scale: float | Sequence[Sequence[float]] | np.ndarray = 1.0,
+        num_levels: int = 256,
+        normalization: str = "layer",
+        rematerialize: bool = False,
+        initial_loc_scale: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.latent_channels = latent_channels
         self.num_layers = num_layers
@@ -75,6 +89,7 @@ class ImageEncoder(keras.layers.Layer):
         self.num_levels = num_levels
         self.normalization = normalization
         self.rematerialize = rematerialize
+        self.initial_loc_scale = initial_loc_scale
         self.stack = gated_stack.GatedStack(
             num_layers,
             width,
@@ -93,15 +108,27 @@ class ImageEncoder(keras.layers.Layer):
         )
         self.head = keras.layers.Dense(
             2 * latent_channels,
-            kernel_initializer=SmallLocZeroScale(),
+            kernel_initializer=SmallLocZeroScale(initial_loc_scale),
             name="head",
             dtype="float32",
         )
 
     def build(self, x_shape):
         if len(x_shape) != 4:
-            raise ValueError(f"Images must be [B, H, W, C]. Received: {list(x_shape)}")
+            raise errors.UserError(
+                f"Images must be [B, H, W, C]. Received: {list(x_shape)}"
+            )
         _, height, width, channels = x_shape
+        wanted = (height, self.latent_channels)
+        try:
+            fits = np.broadcast_shapes(self.initial_scale.shape, wanted) == wanted
+        except ValueError:
+            fits = False
+        if not fits:
+            raise errors.UserError(
+                f"`initial_scale` must be a number or [n, d], {list(wanted)} for "
+                f"images of {height} rows. Received: {list(self.initial_scale.shape)}"
+            )
         self.image_shape = (height, width, channels)
         self.stack.build((None, height, width + int(self.anti_causal), channels))
         self.norm.build((None, height, self.width))
@@ -127,7 +154,7 @@ class ImageEncoder(keras.layers.Layer):
         shape = (*x_shape[:2], self.latent_channels)
         return shape, shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "latent_channels": self.latent_channels,
@@ -142,34 +169,46 @@ class ImageEncoder(keras.layers.Layer):
             "num_levels": self.num_levels,
             "normalization": self.normalization,
             "rematerialize": self.rematerialize,
+            "initial_loc_scale": self.initial_loc_scale,
         }
 
 
 class SmallLocZeroScale(keras.initializers.Initializer):
-    """For a kernel `[C, 2 d]`: normal of stddev 0.1 / sqrt(C), then zeros."""
+    """For a kernel `[C, 2 d]`: normal of stddev 0.1 * `factor` / sqrt(C), then zeros.
+
+    Args:
+      factor: float >= 0.
+    """
+
+    def __init__(self, factor: float = 1.0) -> None:
+        if not 0 <= factor < np.inf:
+            raise errors.UserError(
+                f"`initial_loc_scale` must be finite and at least 0. Received: {factor}"
+            )
+        self.factor = factor
 
     def __call__(self, shape, dtype=None):
         inputs, outputs = shape
-        small = keras.initializers.RandomNormal(stddev=0.1 * inputs**-0.5)
+        small = keras.initializers.RandomNormal(stddev=0.1 * inputs**-0.5 * self.factor)
         loc = small((inputs, outputs // 2), dtype)
         return ops.concatenate([loc, ops.zeros_like(loc)], axis=1)
 
 
-def check_image(x, image_shape):
+def check_image(x: Tensor, image_shape: tuple[int, ...]) -> None:
     """Raises a ValueError unless `x` is an integer batch of `image_shape` (H, W, C)."""
     dtype = keras.backend.standardize_dtype(x.dtype)
     if "int" not in dtype or tuple(x.shape[1:]) != tuple(image_shape):
-        raise ValueError(
+        raise errors.UserError(
             f"Images must be integers [B, {', '.join(map(str, image_shape))}], "
             f"0 .. num_levels - 1. Received: {dtype} {list(x.shape)}"
         )
 
 
-def scale_pixels(x, num_levels):
+def scale_pixels(x: Tensor, num_levels: int) -> Tensor:
     """Integers 0 .. num_levels - 1 to float32 in [-1, 1]."""
     return ops.cast(x, "float32") * (2.0 / (num_levels - 1)) - 1.0
 
 
-def turn(image):
+def turn(image: Tensor) -> Tensor:
     """Turns an image `[B, H, W, C]` by 180 degrees."""
     return ops.flip(image, axis=(1, 2))

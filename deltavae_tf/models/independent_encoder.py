@@ -1,9 +1,13 @@
 """The independent delta-VAE's posterior, around any encoder."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
-import numpy as np
 from keras import ops
 
+from deltavae_tf import errors
+from deltavae_tf.backend import Tensor
 from deltavae_tf.distributions import delta_normal
 
 
@@ -29,10 +33,11 @@ class IndependentDeltaEncoder(keras.layers.Layer):
     Reference: delta-VAE, appendix D.
     """
 
-    def __init__(self, encoder, rate, **kwargs):
+    def __init__(self, encoder: keras.layers.Layer, rate: float, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.encoder = encoder
         self.rate = rate
+        self._event_shape: tuple[int, int] | None = None  # (n, d), once called.
         delta_normal.scale_interval(rate)  # Its error, now.
 
     def build(self, x_shape):
@@ -41,6 +46,7 @@ class IndependentDeltaEncoder(keras.layers.Layer):
 
     def call(self, x, **kwargs):
         loc, scale = self.encoder(x, **kwargs)
+        self._event_shape = tuple(loc.shape[1:])
         log_scale = ops.log(ops.cast(scale, "float32"))
         q = delta_normal.DeltaNormal(loc, log_scale, self.rate)
         return q.loc, q.scale
@@ -48,15 +54,23 @@ class IndependentDeltaEncoder(keras.layers.Layer):
     def compute_output_shape(self, x_shape):
         return self.encoder.compute_output_shape(x_shape)
 
-    def committed_rate(self, event_shape):
-        """delta of all latents: a float, nats.
+    def committed_rate(self, segments: Tensor | None = None) -> float | Tensor:
+        """delta of all latents of an example, nats; see `LatentPrior.committed_rate`.
 
-        Args:
-          event_shape: (n, d).
+        How many latents there are is known once the encoder was called.
         """
-        return self.rate * float(np.prod(event_shape))
+        if self._event_shape is None:
+            raise errors.UserError(
+                "How many latents the encoder has is known after its first call. "
+                "Received: an encoder that was never called"
+            )
+        steps, channels = self._event_shape
+        if segments is None:
+            return self.rate * float(steps * channels)
+        real = ops.cast(ops.not_equal(segments, 0), "float32")
+        return self.rate * float(channels) * ops.sum(real, axis=1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "encoder": keras.saving.serialize_keras_object(self.encoder),
@@ -64,7 +78,7 @@ class IndependentDeltaEncoder(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Mapping[str, Any]) -> "IndependentDeltaEncoder":
         """The inverse of `get_config`."""
         encoder = keras.saving.deserialize_keras_object(config["encoder"])
         return cls(**{**config, "encoder": encoder})

@@ -1,11 +1,14 @@
 """p(x | z) for text: a causal Transformer over tokens and latents."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from deltavae_tf import backend, noise
 from deltavae_tf import segments as places
+from deltavae_tf.backend import Tensor
 from deltavae_tf.distributions import token_categorical
 from deltavae_tf.layers import sequence_stack, token_embedding
 from deltavae_tf.models import token_sampling
@@ -43,15 +46,15 @@ class TextDecoder(keras.layers.Layer):
 
     def __init__(
         self,
-        vocabulary_size,
-        num_layers,
-        width,
-        filter_size,
-        num_heads=8,
-        use_latents=True,
-        dropout_rate=0.0,
-        **kwargs,
-    ):
+        vocabulary_size: int,
+        num_layers: int,
+        width: int,
+        filter_size: int,
+        num_heads: int = 8,
+        use_latents: bool = True,
+        dropout_rate: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.num_layers = num_layers
@@ -94,7 +97,13 @@ class TextDecoder(keras.layers.Layer):
         )
         return backend.tfd.Independent(real, 1)
 
-    def logits(self, z, x, segments, keys=None):
+    def logits(
+        self,
+        z: Tensor | None,
+        x: Tensor,
+        segments: Tensor,
+        keys: Tensor | None = None,
+    ) -> Tensor:
         """float32 `[B, L, V]`, of every token given those before it."""
         before = ops.pad(self.embedding(x)[:, :-1], ((0, 0), (1, 0), (0, 0)))
         first = places.is_first(segments)[..., None]
@@ -105,11 +114,13 @@ class TextDecoder(keras.layers.Layer):
     def _with_latents(self, embedded, z):
         return embedded + self.latents(z) if self.use_latents else embedded
 
-    def init_cache(self, batch_size, length):
+    def init_cache(self, batch_size: int, length: int) -> Any:
         """The empty cache of the one-position form, for a sentence of `length`."""
         return self.stack.init_cache(batch_size, length)
 
-    def step(self, z, before, position, cache):
+    def step(
+        self, z: Tensor | None, before: Tensor, position: Tensor, cache: Any
+    ) -> tuple[Tensor, Any]:
         """One token.
 
         Args:
@@ -126,7 +137,14 @@ class TextDecoder(keras.layers.Layer):
         h, cache = self.stack.step(self._with_latents(embedded, z), position, cache)
         return self.embedding.logits(h), cache
 
-    def sample(self, z, keys, temperature=1.0, length=None, **settings):
+    def sample(
+        self,
+        z: Any,
+        keys: Tensor,
+        temperature: float | Tensor = 1.0,
+        length: int | None = None,
+        **settings: Any,
+    ) -> Tensor:
         """Samples sentences from a key each: uint32 `[B, 2]`; see below for the rest.
 
         Token t of a key is the same whatever `length`.
@@ -137,8 +155,15 @@ class TextDecoder(keras.layers.Layer):
         )
 
     def sample_from_uniforms(
-        self, z, uniforms, temperature=1.0, given=None, num_given=0, top_k=0, top_p=1.0
-    ):
+        self,
+        z: Tensor | None,
+        uniforms: Tensor,
+        temperature: float | Tensor = 1.0,
+        given: Tensor | None = None,
+        num_given: int | Tensor = 0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+    ) -> Tensor:
         """Samples sentences, one token at a time, from cached keys and values.
 
         One loop of static shapes, which ends when all sentences have: compile it
@@ -187,7 +212,7 @@ class TextDecoder(keras.layers.Layer):
         )
         return ops.while_loop(going_on, next_token, state)[1]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,
@@ -200,7 +225,7 @@ class TextDecoder(keras.layers.Layer):
         }
 
 
-def uniforms_of(keys, length):
+def uniforms_of(keys: Tensor, length: int) -> Tensor:
     """float32 `[B, length]` in (0, 1), a number for each token, of keys `[B, 2]`."""
     steps = noise.fold(keys[:, None], np.arange(length, dtype="int32")[None])
     return ops.reshape(noise.uniform(ops.reshape(steps, (-1, 2)), (1,)), (-1, length))

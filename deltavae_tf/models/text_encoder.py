@@ -1,5 +1,8 @@
 """q(z | x) for text: a Transformer that looks at a token and the future."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -29,6 +32,8 @@ class TextEncoder(keras.layers.Layer):
       num_heads: int.
       alpha: `[latent_channels]`, of the AR(1) prior: scales start where its KL is the
         committed rate. None: of N(0, 1).
+      initial_loc_scale: float >= 0, multiplies the initial size of the kernel that
+        makes `loc`: above 1, latents say more of the tokens from the start.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:
@@ -42,15 +47,16 @@ class TextEncoder(keras.layers.Layer):
 
     def __init__(
         self,
-        vocabulary_size,
-        latent_channels,
-        num_layers,
-        width,
-        filter_size,
-        num_heads=8,
-        alpha=None,
-        **kwargs,
-    ):
+        vocabulary_size: int,
+        latent_channels: int,
+        num_layers: int,
+        width: int,
+        filter_size: int,
+        num_heads: int = 8,
+        alpha: Sequence[float] | np.ndarray | None = None,
+        initial_loc_scale: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.latent_channels = latent_channels
@@ -59,6 +65,7 @@ class TextEncoder(keras.layers.Layer):
         self.filter_size = filter_size
         self.num_heads = num_heads
         self.alpha = list(np.zeros(latent_channels) if alpha is None else alpha)
+        self.initial_loc_scale = initial_loc_scale
         self._prior = segmented_ar1.SegmentedAR1(self.alpha)
         self.embedding = token_embedding.TokenEmbedding(
             vocabulary_size, width, name="embedding", dtype=self.dtype_policy
@@ -74,7 +81,7 @@ class TextEncoder(keras.layers.Layer):
         )
         self.head = keras.layers.Dense(
             2 * latent_channels,
-            kernel_initializer=image_encoder.SmallLocZeroScale(),
+            kernel_initializer=image_encoder.SmallLocZeroScale(initial_loc_scale),
             name="head",
             dtype="float32",
         )
@@ -97,7 +104,7 @@ class TextEncoder(keras.layers.Layer):
         shape = (*x_shape, self.latent_channels)
         return shape, shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,
@@ -107,4 +114,5 @@ class TextEncoder(keras.layers.Layer):
             "filter_size": self.filter_size,
             "num_heads": self.num_heads,
             "alpha": [float(a) for a in self.alpha],
+            "initial_loc_scale": self.initial_loc_scale,
         }

@@ -2,12 +2,19 @@
 
 from keras import ops
 
-from deltavae_tf import segments
+from deltavae_tf import errors, segments
+from deltavae_tf.backend import Tensor
 
 _NEVER = -1e30
 
 
-def draw(logits, uniform, temperature=1.0, top_k=0, top_p=1.0):
+def draw(
+    logits: Tensor,
+    uniform: Tensor,
+    temperature: float | Tensor = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> Tensor:
     """Draws a token for each row, by inverting the distribution function.
 
     PAD is never drawn: no sentence has it.
@@ -32,7 +39,7 @@ def draw(logits, uniform, temperature=1.0, top_k=0, top_p=1.0):
     return ops.minimum(drawn, logits.shape[-1] - 1)
 
 
-def keep(logits, top_k=0, top_p=1.0):
+def keep(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
     """Logits `[B, V]` with those that top-k and nucleus leave out at -1e30."""
     if top_k and top_k < logits.shape[-1]:
         smallest = ops.top_k(logits, top_k)[0][:, -1:]
@@ -49,11 +56,13 @@ def keep(logits, top_k=0, top_p=1.0):
     return logits
 
 
-def check(temperature, top_k, top_p):
-    """Raises a ValueError unless these are settings that `draw` takes."""
+def check(temperature: float, top_k: int, top_p: float) -> None:
+    """Raises a UserError unless these are settings that `draw` takes."""
     if not temperature > 0:
-        raise ValueError(f"`temperature` must be above 0. Received: {temperature}")
+        raise errors.UserError(
+            f"`temperature` must be above 0. Received: {temperature}"
+        )
     if top_k < 0:
-        raise ValueError(f"`top_k` must be 0 (all) or more. Received: {top_k}")
+        raise errors.UserError(f"`top_k` must be 0 (all) or more. Received: {top_k}")
     if not 0 < top_p <= 1:
-        raise ValueError(f"`top_p` must be in (0, 1]. Received: {top_p}")
+        raise errors.UserError(f"`top_p` must be in (0, 1]. Received: {top_p}")

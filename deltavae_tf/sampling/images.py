@@ -1,19 +1,33 @@
 """Samples of images: in batches through the cache, and naively as its oracle."""
 
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
 import numpy as np
 from keras import ops
 from PIL import Image, ImageDraw, ImageFont
 
-from deltavae_tf import backend, noise
+from deltavae_tf import backend, errors, noise
+from deltavae_tf.backend import Tensor
+from deltavae_tf.models.delta_vae import DeltaVAE
+from deltavae_tf.models.image_decoder import ImageDecoder
 
 
-def sample(model, count, prior="aux", temperature=1.0, seed=0, batch_size=64):
+def sample(
+    model: DeltaVAE,
+    count: int,
+    prior: str = "auxiliary",
+    temperature: float = 1.0,
+    seed: Any = 0,
+    batch_size: int = 64,
+) -> Iterator[np.ndarray]:
     """Samples any number of images in batches of one compiled size.
 
     Args:
       model: `DeltaVAE` with an `ImageDecoder`.
       count: int, how many images.
-      prior: "aux" or "ar1".
+      prior: "auxiliary" or "training".
       temperature: float > 0.
       seed: int; image i of a seed is the same whatever `count` and `batch_size`.
       batch_size: int, images in one run of the compiled loop.
@@ -22,14 +36,21 @@ def sample(model, count, prior="aux", temperature=1.0, seed=0, batch_size=64):
       int32 `[b, H, W, C]`, b <= batch_size, in order.
     """
     if not count >= 1:
-        raise ValueError(f"`count` must be at least 1. Received: {count}")
+        raise errors.UserError(f"`count` must be at least 1. Received: {count}")
     batch_size = min(batch_size, count)
     for first in range(0, count, batch_size):
         images = model.sample(batch_size, prior, temperature, seed, first)
         yield ops.convert_to_numpy(images)[: count - first]
 
 
-def naive_sample(decoder, z, keys, temperature=1.0, given=None, num_given=0):
+def naive_sample(
+    decoder: ImageDecoder,
+    z: Tensor | None,
+    keys: Tensor,
+    temperature: float = 1.0,
+    given: np.ndarray | None = None,
+    num_given: int | np.ndarray = 0,
+) -> np.ndarray:
     """What `ImageDecoder.sample` computes, by one whole forward pass per pixel.
 
     The oracle of the cached sampler and the peer of its benchmark. Args and returns:
@@ -50,7 +71,13 @@ def naive_sample(decoder, z, keys, temperature=1.0, given=None, num_given=0):
     return x
 
 
-def naive_pass(decoder, z, uniforms, temperature=1.0, compiler=backend.graph):
+def naive_pass(
+    decoder: ImageDecoder,
+    z: Tensor | None,
+    uniforms: Tensor,
+    temperature: float = 1.0,
+    compiler: Callable = backend.graph,
+) -> Callable[[Any], Tensor]:
     """A compiled x -> x' in which every pixel of x' is sampled given those of x.
 
     Args:
@@ -69,7 +96,9 @@ def naive_pass(decoder, z, uniforms, temperature=1.0, compiler=backend.graph):
     return compiler(draw, decoder)
 
 
-def grid(images, columns, num_levels=256, zoom=1):
+def grid(
+    images: np.ndarray, columns: int, num_levels: int = 256, zoom: int = 1
+) -> np.ndarray:
     """Tiles images, with a white gap between them, as one picture.
 
     Args:
@@ -94,8 +123,13 @@ def grid(images, columns, num_levels=256, zoom=1):
 
 
 def labeled_grid(
-    images, row_labels, column_labels, title="", num_levels=256, zoom=None
-):
+    images: np.ndarray,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    title: str = "",
+    num_levels: int = 256,
+    zoom: int | None = None,
+) -> np.ndarray:
     """`grid` with a title above, column labels on top and row labels at the left.
 
     Args:
@@ -134,6 +168,6 @@ def labeled_grid(
     return np.asarray(picture)
 
 
-def write_png(path, picture):
+def write_png(path: str | os.PathLike, picture: np.ndarray) -> None:
     """Writes a uint8 `[H, W, 3]` picture."""
     Image.fromarray(picture).save(path, format="PNG")

@@ -1,29 +1,34 @@
 """Text from a model: interpolations, completions (the paper's Figures 12 to 14)."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 from keras import ops
 
-from deltavae_tf import segments
+from deltavae_tf import errors, segments
+from deltavae_tf.backend import Tensor
 from deltavae_tf.models import token_sampling
+from deltavae_tf.models.text_vae import TextVAE
 
 
 def sample(
-    model,
-    count,
-    prior="aux",
-    temperature=1.0,
-    seed=0,
-    batch_size=64,
-    length=None,
-    top_k=0,
-    top_p=1.0,
-):
+    model: TextVAE,
+    count: int,
+    prior: str = "auxiliary",
+    temperature: float = 1.0,
+    seed: Any = 0,
+    batch_size: int = 64,
+    length: int | None = None,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> Iterator[np.ndarray]:
     """Samples any number of sentences in batches of one compiled size.
 
     Args:
       model: `TextVAE`.
       count: int, how many sentences.
-      prior: "aux" or "ar1".
+      prior: "auxiliary" or "training".
       temperature: float > 0.
       seed: int; sentence i of a seed is the same whatever `count` and `batch_size`.
       batch_size: int, sentences in one run of the compiled loop.
@@ -35,7 +40,7 @@ def sample(
       int32 `[b, length]`, b <= batch_size, in order.
     """
     if not count >= 1:
-        raise ValueError(f"`count` must be at least 1. Received: {count}")
+        raise errors.UserError(f"`count` must be at least 1. Received: {count}")
     batch_size = min(batch_size, count)
     for first in range(0, count, batch_size):
         tokens = model.sample(
@@ -45,8 +50,14 @@ def sample(
 
 
 def interpolated_latents(
-    model, channel, prior="aux", steps=9, seed=0, first=0, length=None
-):
+    model: TextVAE,
+    channel: int,
+    prior: str = "auxiliary",
+    steps: int = 9,
+    seed: Any = 0,
+    first: int = 0,
+    length: int | None = None,
+) -> np.ndarray:
     """One latent path, one of whose dimensions takes values in order (Figures 12, 13).
 
     A path is drawn from the prior; then dimension `channel` is set, at every token, to
@@ -56,7 +67,7 @@ def interpolated_latents(
     Args:
       model: `TextVAE`.
       channel: int, in [0, d).
-      prior: "ar1" (Figure 12) or "aux" (Figure 13).
+      prior: "training" (Figure 12) or "auxiliary" (Figure 13).
       steps: int >= 2.
       seed: int.
       first: int, the number of the path.
@@ -66,11 +77,11 @@ def interpolated_latents(
       float32 numpy `[steps, length, d]`.
     """
     if steps < 2:
-        raise ValueError(f"`steps` must be at least 2. Received: {steps}")
+        raise errors.UserError(f"`steps` must be at least 2. Received: {steps}")
     path = model.sample_latents(1, prior, 1.0, seed, first, length)
     z = np.repeat(ops.convert_to_numpy(path), steps, axis=0)
     if not 0 <= channel < z.shape[-1]:
-        raise ValueError(
+        raise errors.UserError(
             f"`channel` must be in [0, {z.shape[-1]}). Received: {channel}"
         )
     moments = model.latent_moments(prior)
@@ -80,20 +91,34 @@ def interpolated_latents(
     return z
 
 
-def latents_between(model, prior="aux", steps=9, seed=0, first=0, length=None):
+def latents_between(
+    model: TextVAE,
+    prior: str = "auxiliary",
+    steps: int = 9,
+    seed: Any = 0,
+    first: int = 0,
+    length: int | None = None,
+) -> np.ndarray:
     """Paths on the line between two samples of the prior: float32 `[steps, length, d]`.
 
     Args: as `interpolated_latents`.
     """
     if steps < 2:
-        raise ValueError(f"`steps` must be at least 2. Received: {steps}")
+        raise errors.UserError(f"`steps` must be at least 2. Received: {steps}")
     ends = model.sample_latents(2, prior, 1.0, seed, 2 * first, length)
     start, end = ops.convert_to_numpy(ends)
     weight = np.linspace(0, 1, steps, dtype=np.float32)[:, None, None]
     return (1 - weight) * start + weight * end
 
 
-def decode(model, z, temperature=1.0, seed=0, top_k=0, top_p=1.0):
+def decode(
+    model: TextVAE,
+    z: np.ndarray,
+    temperature: float = 1.0,
+    seed: Any = 0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> np.ndarray:
     """Decodes paths with the same noise, so that z alone makes them differ.
 
     Args:
@@ -114,16 +139,16 @@ def decode(model, z, temperature=1.0, seed=0, top_k=0, top_p=1.0):
 
 
 def complete(
-    model,
-    prefix,
-    prior="aux",
-    steps=9,
-    temperature=1.0,
-    seed=0,
-    first=0,
-    top_k=0,
-    top_p=1.0,
-):
+    model: TextVAE,
+    prefix: Any,
+    prior: str = "auxiliary",
+    steps: int = 9,
+    temperature: float = 1.0,
+    seed: Any = 0,
+    first: int = 0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> np.ndarray:
     """Completions of a prefix, with z on the line between two samples (Figure 14).
 
     The latent-free model has no line to walk: its completions differ by their noise.
@@ -131,7 +156,7 @@ def complete(
     Args:
       model: `TextVAE`.
       prefix: int `[P]`, tokens, without EOS.
-      prior: "aux" or "ar1".
+      prior: "auxiliary" or "training".
       steps: int, how many completions.
       temperature: float > 0.
       seed: int.
@@ -144,7 +169,7 @@ def complete(
     """
     prefix, length = np.asarray(prefix), model.max_length
     if len(prefix) >= length or segments.EOS in prefix or segments.PAD in prefix:
-        raise ValueError(
+        raise errors.UserError(
             f"`prefix` must be fewer than {length} tokens, none of them PAD or EOS. "
             f"Received: {len(prefix)} tokens"
         )
@@ -169,7 +194,9 @@ def complete(
     return ops.convert_to_numpy(tokens)
 
 
-def naive_sample(z, uniforms, forward):
+def naive_sample(
+    z: Tensor | None, uniforms: Tensor, forward: Callable[[Any, Any], Tensor]
+) -> np.ndarray:
     """What `TextDecoder.sample_from_uniforms` computes, recomputing the prefix.
 
     The oracle of the cached sampler and the peer of its benchmark.

@@ -1,33 +1,20 @@
 """Grids of samples that show what latents do: the kinds of Figures 3 and 8 to 11.
 
-Each function returns a `Grid`, on any Keras backend. Everything is a function of `seed`
-and of an image's place in its grid: it does not depend on `batch_size`.
+Each function returns a `grids.Grid`, on any Keras backend. Everything is a function of
+`seed` and of an image's place in its grid: it does not depend on `batch_size`.
 """
 
-import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
 
+from deltavae_tf import errors
+from deltavae_tf.models import delta_vae
+from deltavae_tf.sampling import grids
+
 PATHS = ("linear", "spherical")
-
-
-@dataclasses.dataclass(frozen=True)
-class Grid:
-    """Images in rows and columns, with what made them.
-
-    Attributes:
-      images: int32 `[rows, columns, H, W, C]`.
-      row_labels: list of str, `rows` of them.
-      column_labels: list of str, `columns` of them.
-      latents: float32 `[rows, columns, n, d]`, the z that each image was decoded from;
-        NaN where an image is not decoded; None of a model without latents.
-    """
-
-    images: np.ndarray
-    row_labels: list
-    column_labels: list
-    latents: np.ndarray | None = None
 
 
 class Traversals:
@@ -35,7 +22,7 @@ class Traversals:
 
     Args:
       model: `DeltaVAE` with an `ImageDecoder`.
-      prior: "aux" or "ar1", where z is drawn from if an image does not give it.
+      prior: "auxiliary" or "training", where z is from if no image gives it.
       temperature: float > 0, of prior and decoder; 1 samples the model itself.
       seed: int.
       batch_size: int, images in one run of the compiled sampler.
@@ -44,17 +31,21 @@ class Traversals:
 
     def __init__(
         self,
-        model,
-        prior="aux",
-        temperature=1.0,
-        seed=0,
-        batch_size=64,
-        progress=lambda count: None,
-    ):
+        model: delta_vae.DeltaVAE,
+        prior: str = "auxiliary",
+        temperature: float = 1.0,
+        seed: Any = 0,
+        batch_size: int = 64,
+        progress: Callable[[int], Any] = lambda count: None,
+    ) -> None:
         if not temperature > 0:
-            raise ValueError(f"`temperature` must be above 0. Received: {temperature}")
+            raise errors.UserError(
+                f"`temperature` must be above 0. Received: {temperature}"
+            )
         if not batch_size >= 1:
-            raise ValueError(f"`batch_size` must be at least 1. Received: {batch_size}")
+            raise errors.UserError(
+                f"`batch_size` must be at least 1. Received: {batch_size}"
+            )
         self.model = model
         self.prior = prior
         self.temperature = temperature
@@ -62,7 +53,7 @@ class Traversals:
         self.batch_size = batch_size
         self.progress = progress
 
-    def samples(self, rows=8, columns=8):
+    def samples(self, rows: int = 8, columns: int = 8) -> grids.Grid:
         """Each image from a z of its own (Figures 3b and 10).
 
         Image r * columns + c is `model.sample(...)`'s of that number.
@@ -73,17 +64,17 @@ class Traversals:
             z = self._latents(rows * columns)
         images = self._decode(z, np.arange(rows * columns))
         firsts = [str(r * columns) for r in range(rows)]
-        return _grid(
+        return grids.tiled(
             images, rows, columns, firsts, [f"+{c}" for c in range(columns)], z
         )
 
-    def decodings(self, rows=4, columns=8):
+    def decodings(self, rows: int = 4, columns: int = 8) -> grids.Grid:
         """Each column decodes one z again and again (Figures 3a and 11)."""
         _check_counts(rows=rows, columns=columns)
         self._need_latents("decodings")
         z = np.tile(self._latents(columns), (rows, 1, 1))
         images = self._decode(z, np.arange(len(z)))
-        return _grid(
+        return grids.tiled(
             images,
             rows,
             columns,
@@ -92,7 +83,9 @@ class Traversals:
             z,
         )
 
-    def interpolation(self, rows=8, columns=8, path="linear"):
+    def interpolation(
+        self, rows: int = 8, columns: int = 8, path: str = "linear"
+    ) -> grids.Grid:
         """Each column goes from one z to another (Figures 8 and 9, top left).
 
         All images of a column share the decoder's noise, so that what changes from
@@ -108,7 +101,7 @@ class Traversals:
         _check_counts(least=2, rows=rows)
         _check_counts(columns=columns)
         if path not in PATHS:
-            raise ValueError(f"`path` must be one of {PATHS}. Received: {path!r}")
+            raise errors.UserError(f"`path` must be one of {PATHS}. Received: {path!r}")
         self._need_latents("interpolation")
         ends = self._latents(2 * columns)
         t = np.linspace(0, 1, rows)[:, None, None, None]
@@ -120,9 +113,9 @@ class Traversals:
         images = self._decode(z, np.tile(np.arange(columns), rows))
         labels = [f"t={value:.2f}" for value in t.ravel()]
         pairs = [f"z{c + 1}-z{columns + c + 1}" for c in range(columns)]
-        return _grid(images, rows, columns, labels, pairs, z)
+        return grids.tiled(images, rows, columns, labels, pairs, z)
 
-    def daydream(self, rows=8, columns=8):
+    def daydream(self, rows: int = 8, columns: int = 8) -> grids.Grid:
         """Alternates x ~ p(x | z) and z ~ q(z | x) (Figures 8 and 9, top right).
 
         Each column starts at a z of the prior and goes down.
@@ -137,7 +130,7 @@ class Traversals:
                 z = self._posterior(images[-1], numbers)
             images.append(self._decode(z, numbers))
             latents.append(z)
-        return _grid(
+        return grids.tiled(
             np.concatenate(images),
             rows,
             columns,
@@ -146,7 +139,9 @@ class Traversals:
             np.concatenate(latents),
         )
 
-    def reconstruction(self, originals, rows=3, names=None):
+    def reconstruction(
+        self, originals: np.ndarray, rows: int = 3, names: Sequence[str] | None = None
+    ) -> grids.Grid:
         """Originals and, below, x' ~ p(x | z) with z ~ q(z | x), anew in each row.
 
         Figures 8 and 9, bottom right.
@@ -161,9 +156,16 @@ class Traversals:
         originals = self._check_images(originals)
         z, images = self._from_posterior(originals, rows)
         labels = ["original", *(f"z{r + 1}" for r in range(rows))]
-        return _below([originals], images, labels, names, z)
+        return grids.below([originals], images, labels, names, z)
 
-    def completion(self, originals, num_given, rows=2, fill=None, names=None):
+    def completion(
+        self,
+        originals: np.ndarray,
+        num_given: int,
+        rows: int = 2,
+        fill: int | None = None,
+        names: Sequence[str] | None = None,
+    ) -> grids.Grid:
         """Originals, what is given of them, and completions of that.
 
         Figures 8 and 9, bottom left. The first `num_given` pixels in raster order are
@@ -185,16 +187,18 @@ class Traversals:
         levels = self.model.decoder.num_levels
         fill = levels // 2 if fill is None else fill
         if not 0 <= num_given <= height * width:
-            raise ValueError(
+            raise errors.UserError(
                 f"`num_given` must be 0 to {height * width} pixels. "
                 f"Received: {num_given}"
             )
         if not 0 <= fill < levels:
-            raise ValueError(f"`fill` must be 0 to {levels - 1}. Received: {fill}")
+            raise errors.UserError(
+                f"`fill` must be 0 to {levels - 1}. Received: {fill}"
+            )
         occluded = occlude(originals, num_given, fill)
         z, images = self._from_posterior(occluded, rows, num_given)
         labels = ["original", "given", *(f"x{r + 1}" for r in range(rows))]
-        return _below([originals, occluded], images, labels, names, z)
+        return grids.below([originals, occluded], images, labels, names, z)
 
     # What they share.
 
@@ -249,25 +253,27 @@ class Traversals:
 
     def _need_latents(self, kind):
         if self.model.encoder is None:
-            raise ValueError(f"This model has no latents: there is no {kind} of it")
+            raise errors.UserError(
+                f"This model has no latents: there is no {kind} of it"
+            )
 
     def _check_images(self, images):
         images = np.asarray(images)
         shape, levels = self.model.decoder.image_shape, self.model.decoder.num_levels
         if images.ndim != 4 or images.shape[1:] != tuple(shape) or not len(images):
-            raise ValueError(
+            raise errors.UserError(
                 f"`originals` must be [columns, {', '.join(map(str, shape))}]. "
                 f"Received: {list(images.shape)}"
             )
         if images.dtype.kind not in "iu" or images.min() < 0 or images.max() >= levels:
-            raise ValueError(
+            raise errors.UserError(
                 f"`originals` must be integers in [0, {levels - 1}]. Received: "
                 f"{images.dtype} in [{images.min()}, {images.max()}]"
             )
         return images.astype("int32")
 
 
-def occlude(images, num_given, fill):
+def occlude(images: np.ndarray, num_given: int, fill: int) -> np.ndarray:
     """Images whose pixels from number `num_given` on, in raster order, are `fill`."""
     flat = images.reshape(len(images), -1, images.shape[-1]).copy()
     flat[:, num_given:] = fill
@@ -277,26 +283,9 @@ def occlude(images, num_given, fill):
 def _check_counts(least=1, **counts):
     for name, count in counts.items():
         if not count >= least:
-            raise ValueError(f"`{name}` must be at least {least}. Received: {count}")
-
-
-def _below(given, images, labels, names, z):
-    """A grid with rows of given images above rows of drawn ones."""
-    columns = len(given[0])
-    names = [str(c + 1) for c in range(columns)] if names is None else list(names)
-    if z is not None:
-        absent = np.full((len(given) * columns, *z.shape[1:]), np.nan, "float32")
-        z = np.concatenate([absent, z])
-    images = np.concatenate([*given, images])
-    return _grid(images, len(labels), columns, labels, names, z)
-
-
-def _grid(images, rows, columns, row_labels, column_labels, z):
-    def shaped(flat):
-        return flat.reshape(rows, columns, *flat.shape[1:])
-
-    latents = None if z is None else shaped(z)
-    return Grid(shaped(images), row_labels, column_labels, latents)
+            raise errors.UserError(
+                f"`{name}` must be at least {least}. Received: {count}"
+            )
 
 
 def _joined(parts, count):

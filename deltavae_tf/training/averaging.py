@@ -5,10 +5,13 @@ training in pieces is not training at once; here raw and averaged weights both l
 """
 
 import contextlib
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 from keras import ops
+
+from deltavae_tf import errors
 
 # The weights are the same on all replicas, hence so are the averages.
 _ON_EACH_REPLICA = {
@@ -31,11 +34,16 @@ class WeightAverage:
       warmup: bool, False uses `decay` from the first update on.
     """
 
-    def __init__(self, variables, decay=0.999, warmup=True):
+    def __init__(
+        self,
+        variables: Sequence[keras.Variable],
+        decay: float = 0.999,
+        warmup: bool = True,
+    ) -> None:
         if not 0.0 <= decay < 1.0:
-            raise ValueError(f"`decay` must be in [0, 1). Received: {decay}")
+            raise errors.UserError(f"`decay` must be in [0, 1). Received: {decay}")
         if not variables:
-            raise ValueError("No variables to average: build the model first.")
+            raise errors.UserError("No variables to average: build the model first.")
         self.decay = decay
         self.warmup = warmup
         self._variables = list(variables)
@@ -60,11 +68,11 @@ class WeightAverage:
         self._applied = False
 
     @property
-    def variables(self):
+    def variables(self) -> list[keras.Variable]:
         """What a checkpoint needs: the averages, then the number of updates."""
         return [*self._averages, self._updates]
 
-    def update(self):
+    def update(self) -> None:
         """Moves the averages towards the weights; call it once after each step."""
         if self._applied:
             raise RuntimeError("The averages cannot be updated while they are applied.")
@@ -77,14 +85,14 @@ class WeightAverage:
             average.assign_add((1.0 - decay) * difference)
         self._updates.assign_add(1)
 
-    def reset(self):
+    def reset(self) -> None:
         """Starts anew, at the weights of now."""
         for average, variable in zip(self._averages, self._variables, strict=True):
             average.assign(ops.cast(_to_numpy(variable), "float32"))
         self._updates.assign(0)
 
     @contextlib.contextmanager
-    def applied(self):
+    def applied(self) -> Iterator[None]:
         """Within this context the model has the averaged weights; eager only."""
         if self._applied:
             raise RuntimeError("The averages are applied already.")
@@ -117,13 +125,13 @@ class AverageWeights(keras.callbacks.Callback):
         continues it.
     """
 
-    def __init__(self, decay=0.999, warmup=True):
+    def __init__(self, decay: float = 0.999, warmup: bool = True) -> None:
         super().__init__()
         self.decay = decay
         self.warmup = warmup
-        self.average = None
+        self.average: WeightAverage | None = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts the average at the weights of now, unless it is there already."""
         del logs
         if self.average is None:
@@ -131,8 +139,9 @@ class AverageWeights(keras.callbacks.Callback):
                 self.model.trainable_variables, self.decay, self.warmup
             )
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Updates the average."""
         del batch, logs
         _ = self.model  # On JAX asking for the model writes its weights back.
-        self.average.update()
+        if self.average is not None:
+            self.average.update()

@@ -15,10 +15,15 @@ import json
 import os
 import re
 import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
+import keras
 import numpy as np
 from absl import logging
 from keras import ops
+
+from deltavae_tf import errors
 
 _FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})\.npz")
@@ -28,7 +33,7 @@ _MAX_METADATA_BYTES = 64 << 20
 _DTYPE_KINDS = "biuf"  # bool, int, uint, float: what numpy reads without pickle.
 
 
-class CheckpointError(ValueError):
+class CheckpointError(errors.UserError):
     """A checkpoint cannot be used; the message says which one and why."""
 
 
@@ -42,20 +47,22 @@ class Checkpoint:
     path: str
 
 
-def fingerprint(hparams):
+def fingerprint(hparams: Mapping[str, Any]) -> str:
     """A short hash of `hparams`, a JSON-able dict: which checkpoints fit together."""
     text = json.dumps(hparams, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
-def atomic_file(path):
+def atomic_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Opens a new binary file that replaces `path` once it is safely on disk.
 
     If anything fails before that, `path` is as it was and no temporary file stays. A
-    killed process leaves one, but not its lock, by which `remove_stale` knows it.
+    killed process leaves one, but not its lock, by which `remove_stale` knows it. `~`
+    in `path` is the home folder.
     """
-    folder, name = os.path.split(os.path.abspath(path))
+    path = os.path.abspath(os.path.expanduser(path))
+    folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -71,6 +78,19 @@ def atomic_file(path):
     _sync_folder(folder)
 
 
+def write_json(path: str | os.PathLike, content: Any, sort_keys: bool = False) -> None:
+    """Writes a JSON file that replaces `path` whole or not at all.
+
+    Args:
+      path: str, its folder must exist; `~` is the home folder.
+      content: what `json` can write: dicts, lists, text, Python's numbers.
+      sort_keys: bool, keys in the order of the alphabet instead of the dict's.
+    """
+    text = json.dumps(content, indent=1, sort_keys=sort_keys) + "\n"
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
 def _sync_folder(folder):
     # Without this a power cut can undo the rename although the file is on disk.
     descriptor = os.open(folder, os.O_RDONLY)
@@ -80,7 +100,7 @@ def _sync_folder(folder):
         os.close(descriptor)
 
 
-def remove_stale(folder):
+def remove_stale(folder: str) -> None:
     """Removes the temporary files that dead writers left in `folder`."""
     for name in os.listdir(folder):
         if not _TEMPORARY.fullmatch(name):
@@ -105,27 +125,36 @@ class CheckpointManager:
       report: callable, receives each warning as one line.
     """
 
-    def __init__(self, directory, fingerprint, keep_max=20, report=logging.warning):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        fingerprint: str,
+        keep_max: int = 20,
+        report: Callable[[str], object] = logging.warning,
+    ) -> None:
         if keep_max < 0:
-            raise ValueError(f"`keep_max` must be >= 0. Received: {keep_max}")
+            raise errors.UserError(f"`keep_max` must be >= 0. Received: {keep_max}")
         self.directory = os.path.abspath(os.path.expanduser(directory))
         self.fingerprint = fingerprint
         self.keep_max = keep_max
         self._report = report
-        self._whole = {}  # (path, size, time of writing, inode) -> bool
+        # By path, size, time of writing, inode.
+        self._whole: dict[tuple[str, int, int, int], bool] = {}
         os.makedirs(self.directory, exist_ok=True)
         remove_stale(self.directory)
 
-    def path(self, step):
+    def path(self, step: int) -> str:
         """Where the checkpoint of `step` is, or would be."""
         return os.path.join(self.directory, f"step-{step:08d}.npz")
 
-    def steps(self):
+    def steps(self) -> list[int]:
         """The steps that have a file, usable or not, in ascending order."""
         names = map(_NAME.fullmatch, os.listdir(self.directory))
         return sorted(int(match[1]) for match in names if match)
 
-    def save(self, step, arrays, metadata=None):
+    def save(
+        self, step: int, arrays: Mapping[str, np.ndarray], metadata: dict | None = None
+    ) -> str:
         """Writes one checkpoint, then prunes; returns its path.
 
         Args:
@@ -134,7 +163,9 @@ class CheckpointManager:
           metadata: JSON-able dict, handed back by `restore`.
         """
         if step < 0 or step != int(step):
-            raise ValueError(f"`step` must be a non-negative int. Received: {step}")
+            raise errors.UserError(
+                f"`step` must be a non-negative int. Received: {step}"
+            )
         arrays = {key: _storable(key, value) for key, value in arrays.items()}
         header = {
             "format": _FORMAT,
@@ -164,7 +195,9 @@ class CheckpointManager:
         self._prune(keep=path)
         return path
 
-    def restore_latest(self, like=None):
+    def restore_latest(
+        self, like: Mapping[str, Any] | None = None
+    ) -> Checkpoint | None:
         """The newest usable `Checkpoint`, or None where there is no checkpoint at all.
 
         Every array is read and verified. Newer files that cannot be used are reported.
@@ -194,7 +227,9 @@ class CheckpointManager:
             )
         return None
 
-    def restore(self, path, like=None):
+    def restore(
+        self, path: str | os.PathLike, like: Mapping[str, Any] | None = None
+    ) -> Checkpoint:
         """The `Checkpoint` in the file `path`, of this experiment only."""
         found = read(path, self.fingerprint, like)
         self._whole[_signature(path)] = True
@@ -240,14 +275,18 @@ def _signature(path):
 def _storable(key, value):
     value = np.asarray(value, order="C")
     if value.dtype.kind not in _DTYPE_KINDS:
-        raise ValueError(
+        raise errors.UserError(
             f"A checkpoint holds bool, integer and float arrays; cast {key!r} to "
             f"float32 first. Received: {value.dtype}"
         )
     return value
 
 
-def read(path, fingerprint=None, like=None):
+def read(
+    path: str | os.PathLike,
+    fingerprint: str | None = None,
+    like: Mapping[str, Any] | None = None,
+) -> Checkpoint:
     """Reads and verifies one checkpoint, of any experiment if `fingerprint` is None.
 
     Raises:
@@ -347,11 +386,15 @@ def _check_fit(specs, expected, names=None):
             )
 
 
-def keyed(sections):
+def keyed(
+    sections: Mapping[str, Sequence[keras.Variable]],
+) -> dict[str, keras.Variable]:
     """Flattens `{"model": [variables], ...}` to `{"model/00000": variable, ...}`."""
     for section in sections:
         if "/" in section:
-            raise ValueError(f"A section's name has no '/'. Received: {section!r}")
+            raise errors.UserError(
+                f"A section's name has no '/'. Received: {section!r}"
+            )
     return {
         f"{section}/{index:05d}": variable
         for section, variables in sections.items()
@@ -359,12 +402,14 @@ def keyed(sections):
     }
 
 
-def paths(sections):
+def paths(sections: Mapping[str, Sequence[keras.Variable]]) -> dict[str, str]:
     """The path of the variable behind each key; belongs in a checkpoint's metadata."""
     return {key: variable.path for key, variable in keyed(sections).items()}
 
 
-def variables_to_arrays(sections):
+def variables_to_arrays(
+    sections: Mapping[str, Sequence[keras.Variable]],
+) -> dict[str, np.ndarray]:
     """Copies variables to numpy arrays: `{"model/00000": array, ...}`.
 
     Args:
@@ -376,7 +421,9 @@ def variables_to_arrays(sections):
     }
 
 
-def assign_arrays(sections, arrays):
+def assign_arrays(
+    sections: Mapping[str, Sequence[keras.Variable]], arrays: Mapping[str, np.ndarray]
+) -> None:
     """Assigns `arrays` to the variables of `sections`: all of them, or none.
 
     Sections of `arrays` that are not asked for are left out (evaluation needs no

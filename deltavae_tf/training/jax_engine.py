@@ -6,6 +6,9 @@ TensorBoard's events are left out: TensorFlow writes those.
 
 import contextlib
 import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import jax
 import keras
@@ -14,11 +17,17 @@ from jax import export
 from jax import numpy as jnp
 from keras import ops
 
+from deltavae_tf import errors
+from deltavae_tf.training import averaging, engines
 
-def make(use_tpu=False, num_gpus=1):
-    """The `Engine`, or a ValueError that says what only TensorFlow can do."""
+if TYPE_CHECKING:
+    from deltavae_tf.training import loop, run_folder
+
+
+def make(use_tpu: bool = False, num_gpus: int = 1) -> "Engine":
+    """The `Engine`, or a UserError that says what only TensorFlow can do."""
     if use_tpu or num_gpus > 1 or os.environ.get("TF_CONFIG", "").strip():
-        raise ValueError(
+        raise errors.UserError(
             "On JAX these programs train on one device: leave out --use_tpu, "
             "--worker_gpu and TF_CONFIG, or set KERAS_BACKEND=tensorflow. "
             f"Received: use_tpu={use_tpu}, worker_gpu={num_gpus}"
@@ -26,53 +35,52 @@ def make(use_tpu=False, num_gpus=1):
     return Engine()
 
 
-class Engine:
-    """See `engines`."""
+class Engine(engines.Engine):
+    """One device that holds the training split; see `engines.Engine`."""
 
-    is_chief = True
-    over_replicas = None  # The evaluator's own way is right for one device.
-
-    def prepare(self):
+    def prepare(self) -> None:
         """Nothing: XLA's CPU programs repeat themselves. On a GPU set XLA_FLAGS, see
         docs/gpu.md, before the program starts."""
 
-    def scope(self):
+    def scope(self) -> AbstractContextManager:
         """Where variables are made: anywhere."""
         return contextlib.nullcontext()
 
-    def check_agreement(self, value, demand):
+    def check_agreement(self, value: int, demand: str) -> None:
         """Nothing: one process agrees with itself."""
 
-    def any_asked(self, asked):
+    def any_asked(self, asked: bool) -> bool:
         """Whether this process was asked."""
         return asked
 
-    def restarting(self):
+    def restarting(self) -> AbstractContextManager:
         """Context that does nothing: there is no other worker to lose."""
         return contextlib.nullcontext()
 
-    def trainer(self, state, batches, settings):
+    def trainer(
+        self, state: "loop.State", batches: Any, settings: "loop.Settings"
+    ) -> engines.Train:
         """Trains on `data.images.resident.TrainingBatches`; see `engines`."""
         return Trainer(state.model, state.average, batches, settings.steps_per_call)
 
-    def first_batch(self, batches):
+    def first_batch(self, batches: Any) -> Mapping[str, jax.Array]:
         """The first batch of `data.images.resident.TrainingBatches`."""
         (positions,) = batches.take(1)
         return {name: value[positions] for name, value in batches.columns().items()}
 
-    def on_one_replica(self, function):
+    def on_one_replica(self, function: Callable[[], Any]) -> Callable[[], Any]:
         """The function itself."""
         return function
 
-    def summaries(self, folder):
+    def summaries(self, folder: "run_folder.RunFolder") -> AbstractContextManager:
         """Context that does nothing."""
         del folder
         return contextlib.nullcontext()
 
-    def scalars(self, row):
+    def scalars(self, row: Mapping[str, float]) -> None:
         """Nothing: metrics.jsonl has them."""
 
-    def image(self, name, picture, step):
+    def image(self, name: str, picture: np.ndarray, step: int) -> None:
         """Nothing: samples/ has it."""
 
 
@@ -89,7 +97,13 @@ class Trainer:
       steps_per_call: int, the most steps of one call.
     """
 
-    def __init__(self, model, average, batches, steps_per_call):
+    def __init__(
+        self,
+        model: Any,
+        average: averaging.WeightAverage | None,
+        batches: Any,
+        steps_per_call: int,
+    ) -> None:
         self._model = model
         self._average = average
         self._batches = batches
@@ -104,7 +118,7 @@ class Trainer:
         ]
         self._train = jax.jit(self._steps, donate_argnums=0)
 
-    def __call__(self, count, first):
+    def __call__(self, count: int, first: int) -> int:
         """As `engines` says."""
         self._positions[:count] = self._batches.take(count)
         values = [ops.convert_to_tensor(variable) for variable in self._variables]
@@ -115,7 +129,7 @@ class Trainer:
             variable.assign(value)
         return int(bad)
 
-    def lowered_for(self, platform):
+    def lowered_for(self, platform: str) -> export.Exported:
         """The call as a `jax.export.Exported` for "cuda", "tpu" or "cpu", none of which
         need be here."""
         values = [ops.convert_to_tensor(variable) for variable in self._variables]

@@ -6,12 +6,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import Any, Self
 
 import keras
 import tqdm
 from absl import logging
 
-from deltavae_tf.training import averaging, checkpoints, engines
+from deltavae_tf import errors
+from deltavae_tf.training import averaging, checkpoints, engines, run_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,14 @@ class State:
       keep_max: int.
     """
 
-    def __init__(self, model, folder, fingerprint, ema_decay=0.0, keep_max=20):
+    def __init__(
+        self,
+        model: Any,
+        folder: run_folder.RunFolder,
+        fingerprint: str,
+        ema_decay: float = 0.0,
+        keep_max: int = 20,
+    ) -> None:
         model.optimizer.build(model.trainable_variables)
         self.model = model
         self.average = None
@@ -62,7 +71,7 @@ class State:
             folder.checkpoints, fingerprint, keep_max
         )
 
-    def restore(self):
+    def restore(self) -> int:
         """Assigns the newest usable checkpoint; returns its step, 0 without one."""
         found = self.manager.restore_latest(like=checkpoints.keyed(self.sections))
         if found is None:
@@ -70,7 +79,7 @@ class State:
         checkpoints.assign_arrays(self.sections, found.arrays)
         return found.step
 
-    def save(self, step):
+    def save(self, step: int) -> None:
         """Writes the checkpoint of `step`, unless another worker does."""
         if not self._writes:
             return
@@ -81,12 +90,12 @@ class State:
 def run(
     state: State,
     batches_from: Callable,
-    folder,
+    folder: run_folder.RunFolder,
     settings: Settings,
     evaluate: Callable[[int], dict] | None = None,
     sample: Callable[[int], None] | None = None,
-    engine=None,
-):
+    engine: engines.Engine | None = None,
+) -> int:
     """Trains up to `settings.train_steps`, from the newest checkpoint if there is one.
 
     A run that is killed at any moment and started again ends with the same weights as
@@ -107,8 +116,8 @@ def run(
       int, the step reached: `train_steps`, or less after SIGTERM or Ctrl-C.
 
     Raises:
-      FloatingPointError: a loss or gradient was not finite; names the step.
-      ValueError: workers do not see the same checkpoints.
+      NotFiniteError: a loss or gradient was not finite; names the step.
+      UserError: workers do not see the same checkpoints.
     """
     engine = engine or engines.make()
     model = state.model
@@ -210,7 +219,7 @@ def _report_non_finite(state, folder, step):
         folder.append_metrics(row)
     except FloatingPointError:
         pass
-    raise FloatingPointError(
+    raise errors.NotFiniteError(
         f"The loss or the gradient of step {step} is not finite. {kept}; try a lower "
         "learning rate or clip_norm"
     )
@@ -245,7 +254,7 @@ class _Interrupts:
 
     received = ""
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._before = {}
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -259,6 +268,6 @@ class _Interrupts:
         self.received = signal.Signals(number).name
         signal.signal(number, self._before[number])  # The second one means it.
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -16,10 +16,13 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Self
 
 import keras
 from absl import logging
 
+from deltavae_tf import errors
 from deltavae_tf.training import checkpoints
 
 _LOCK = ".lock"
@@ -45,9 +48,14 @@ class RunFolder:
         `claim` only looks, and neither locks nor makes anything.
     """
 
-    def __init__(self, path, report=logging.info, writes=True):
-        if "://" in path:
-            raise ValueError(
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        report: Callable[[str], object] = logging.info,
+        writes: bool = True,
+    ) -> None:
+        if "://" in str(path):
+            raise errors.UserError(
                 "A run folder is on a local disk; copy it afterwards. "
                 f"Received: {path!r}"
             )
@@ -63,7 +71,13 @@ class RunFolder:
         self.samples = os.path.join(self.path, "samples")
         self.saved_model = os.path.join(self.path, "saved_model")
 
-    def claim(self, experiment_name, hparams, flags_text="", may_change=()):
+    def claim(
+        self,
+        experiment_name: str,
+        hparams: Mapping[str, Any],
+        flags_text: str = "",
+        may_change: Collection[str] = (),
+    ) -> bool:
         """Makes the folder this run's, or resumes the same run.
 
         Args:
@@ -76,7 +90,7 @@ class RunFolder:
           bool, whether a run is resumed.
 
         Raises:
-          ValueError: another run's folder, or not a run folder; nothing was touched.
+          UserError: another run's folder, or not a run folder; nothing was touched.
           BlockingIOError: another process works in it.
         """
         # As JSON has it: what is compared is what will be read back.
@@ -92,12 +106,12 @@ class RunFolder:
             checkpoints.remove_stale(self.path)
             identity = {"experiment": experiment_name, "hparams": hparams}
             # hparams.json first: it is what makes a folder a run folder.
-            _write(self.hparams, json.dumps(identity, indent=1, sort_keys=True) + "\n")
+            checkpoints.write_json(self.hparams, identity, sort_keys=True)
             # What a run was made with is its evidence: later visits leave it.
             if not os.path.exists(self.flags):
                 _write(self.flags, flags_text)
             if not os.path.exists(self.versions):
-                _write(self.versions, json.dumps(versions(), indent=1) + "\n")
+                checkpoints.write_json(self.versions, versions())
             os.makedirs(self.checkpoints, exist_ok=True)
             os.makedirs(self.samples, exist_ok=True)
             self.truncate_metrics(math.inf)  # A half-written last row goes.
@@ -113,12 +127,14 @@ class RunFolder:
         if not os.path.exists(self.path):
             return False
         if not os.path.isdir(self.path):
-            raise ValueError(f"--output_dir must be a folder. Received: {self.path}")
+            raise errors.UserError(
+                f"--output_dir must be a folder. Received: {self.path}"
+            )
         if not os.path.exists(self.hparams):
             # A claim killed half-way leaves a lock and hidden temporary files.
             others = [n for n in sorted(os.listdir(self.path)) if not n.startswith(".")]
             if others:
-                raise ValueError(
+                raise errors.UserError(
                     f"{self.path} is not empty and not a run folder: it has "
                     f"{others[0]!r} and no hparams.json. Name another --output_dir"
                 )
@@ -136,7 +152,7 @@ class RunFolder:
             if mine != its:
                 problems.append(f"received {key}={mine!r}, the folder holds {its!r}")
         if problems:
-            raise ValueError(
+            raise errors.UserError(
                 f"{self.path} belongs to another run: {'; '.join(problems)}. Name "
                 "another --output_dir, or give the same hyper-parameters to resume"
             )
@@ -161,26 +177,26 @@ class RunFolder:
         lock.flush()
         self._lock = lock
 
-    def close(self):
+    def close(self) -> None:
         """Lets go of the folder."""
         if self._lock:
             self._lock.close()
             self._lock = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def append_metrics(self, row):
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Appends one row to `metrics.jsonl`.
 
         Args:
           row: dict with an int "step"; numbers (numpy's and tensors' too), strings.
 
         Raises:
-          FloatingPointError: a value is not finite; the row is written all the same,
+          NotFiniteError: a value is not finite; the row is written all the same,
             with "nan" or "inf" in its place.
         """
         row = {key: _plain(value) for key, value in row.items()}
@@ -195,7 +211,7 @@ class RunFolder:
             self._append(json.dumps(row, allow_nan=False).encode() + b"\n", row["step"])
         if bad:
             values = ", ".join(f"{key}={row[key]}" for key in bad)
-            raise FloatingPointError(f"Not finite at step {row['step']}: {values}")
+            raise errors.NotFiniteError(f"Not finite at step {row['step']}: {values}")
 
     def _append(self, line, step):
         # Unbuffered: a buffer would write its rest again when the file is closed.
@@ -214,7 +230,7 @@ class RunFolder:
                     self.metrics,
                 ) from error
 
-    def truncate_metrics(self, step):
+    def truncate_metrics(self, step: float) -> int:
         """Drops the rows after `step`, and rows that are no JSON; returns how many.
 
         To be called on resume, whether or not a checkpoint was found (`step=0`): the
@@ -236,7 +252,7 @@ class RunFolder:
         return len(lines) - len(kept)
 
 
-def read_identity(path):
+def read_identity(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
     """(experiment name, hparams dict) of the run folder `path`."""
     file_name = os.path.join(os.path.expanduser(path), "hparams.json")
     try:
@@ -255,10 +271,10 @@ def read_identity(path):
         ) from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{file_name} is damaged: {reason}") from error
+        raise errors.UserError(f"{file_name} is damaged: {reason}") from error
 
 
-def read_metrics(path):
+def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
     """The rows of a run folder or a `metrics.jsonl`, a list of dicts.
 
     A last row that a killed run wrote only half of is left out; any other row that is
@@ -272,11 +288,39 @@ def read_metrics(path):
     if lines and rows[-1] is None and not lines[-1].endswith(b"\n"):
         rows.pop()
     if None in rows:
-        raise ValueError(f"{path}: line {rows.index(None) + 1} is not a row of metrics")
+        raise errors.UserError(
+            f"{path}: line {rows.index(None) + 1} is not a row of metrics"
+        )
     return rows
 
 
-def versions():
+def training_seconds(rows: Iterable[Mapping]) -> float:
+    """How long the steps of a run took, evaluations and pauses left out, in seconds.
+
+    Args:
+      rows: as `read_metrics` returns them, from the run's first row on: each has the
+        "step" it was written at and the "steps_per_second" since the row before.
+    """
+    seconds, before = 0.0, 0
+    for row in rows:
+        seconds += (row["step"] - before) / row["steps_per_second"]
+        before = row["step"]
+    return seconds
+
+
+def hardware() -> str:
+    """What this process runs on: the processor's name and its cores, one line."""
+    name = platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                name = value.strip()
+                break
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def versions() -> dict[str, Any]:
     """What this process runs on: a JSON-able dict."""
     found = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:
@@ -287,8 +331,15 @@ def versions():
         "keras_backend": keras.config.backend(),
         "platform": platform.platform(),
         "git_commit": _git_commit(),
-        "command": sys.argv,
+        "command": [_from_checkout(sys.argv[0]), *sys.argv[1:]],
     }
+
+
+def _from_checkout(path):
+    """A path inside this checkout as seen from its root; any other as it is."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    inside = os.path.abspath(path).startswith(root + os.sep)
+    return os.path.relpath(path, root) if inside else path
 
 
 def _git_commit():

@@ -7,11 +7,14 @@ to happen has the 1-based number `s = step + 1`. All formulas below are in `s`.
 import difflib
 import inspect
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
-_SCHEDULES = {}
+from deltavae_tf import backend, errors
+
+_SCHEDULES: dict[str, type["_Schedule"]] = {}
 
 
 def _register(name):
@@ -25,12 +28,12 @@ def _register(name):
 class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Keeps one attribute per argument; subclasses write `_rate(s)`."""
 
-    def __init__(self, **arguments):
+    def __init__(self, **arguments: float) -> None:
         for name, value in arguments.items():
             # No floor or no warm-up is a choice; the rest must be positive.
             lowest = 0 if name in ("floor", "warmup_steps") else math.ulp(0.0)
             if not lowest <= value < math.inf:
-                raise ValueError(
+                raise errors.UserError(
                     f"`{name}` must be finite and "
                     f"{'>= 0' if lowest == 0 else '> 0'}. Received: {value}"
                 )
@@ -41,7 +44,7 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
         """The learning rate of update `s`, float32 [], `s` counted from 1."""
         raise NotImplementedError
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> backend.Tensor:
         return self._rate(ops.cast(step, "float32") + 1.0)
 
     def get_config(self):
@@ -52,7 +55,7 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
 class Constant(_Schedule):
     """The same `learning_rate` at every step (Appendix E.1, the ablations)."""
 
-    def __init__(self, learning_rate):
+    def __init__(self, learning_rate: float) -> None:
         super().__init__(learning_rate=learning_rate)
 
     def _rate(self, s):
@@ -74,9 +77,11 @@ class Paper(_Schedule):
 
     exponent = -1.5
 
-    def __init__(self, scale, width, warmup_steps):
+    def __init__(self, scale: backend.Tensor, width: int, warmup_steps: int) -> None:
         if warmup_steps < 1:
-            raise ValueError(f"`warmup_steps` must be >= 1. Received: {warmup_steps}")
+            raise errors.UserError(
+                f"`warmup_steps` must be >= 1. Received: {warmup_steps}"
+            )
         super().__init__(scale=scale, width=width, warmup_steps=warmup_steps)
 
     def _rate(self, s):
@@ -105,14 +110,20 @@ class WarmupCosine(_Schedule):
       floor: float, the last learning rate.
     """
 
-    def __init__(self, learning_rate, warmup_steps, decay_steps, floor=0.0):
+    def __init__(
+        self,
+        learning_rate: float,
+        warmup_steps: int,
+        decay_steps: int,
+        floor: float = 0.0,
+    ) -> None:
         if decay_steps <= warmup_steps:
-            raise ValueError(
+            raise errors.UserError(
                 "`decay_steps` counts from the start and must exceed `warmup_steps`. "
                 f"Received: decay_steps={decay_steps}, warmup_steps={warmup_steps}"
             )
         if floor > learning_rate:
-            raise ValueError(
+            raise errors.UserError(
                 "`floor` must not exceed `learning_rate`. "
                 f"Received: floor={floor}, learning_rate={learning_rate}"
             )
@@ -131,12 +142,12 @@ class WarmupCosine(_Schedule):
         return ops.where(s < self.warmup_steps, rising, falling)
 
 
-def names():
+def names() -> list[str]:
     """The names that `make` knows."""
     return sorted(_SCHEDULES)
 
 
-def make(name, **values):
+def make(name: str, **values: Any) -> _Schedule:
     """The schedule `name`, given what it needs out of `values`.
 
     `values` may name arguments of other schedules too, so that a caller can hand over
@@ -145,7 +156,7 @@ def make(name, **values):
     if name not in _SCHEDULES:
         near = difflib.get_close_matches(str(name), names(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
+        raise errors.UserError(
             f"Unknown learning-rate schedule {name!r}{hint} Known: {', '.join(names())}"
         )
     known = {n: set(_parameters(cls)) for n, cls in _SCHEDULES.items()}
@@ -156,7 +167,7 @@ def make(name, **values):
         if parameter.default is parameter.empty
     } - set(values)
     if unknown or missing:
-        raise ValueError(
+        raise errors.UserError(
             f"The learning-rate schedule {name!r} takes {sorted(known[name])}. "
             f"Missing: {sorted(missing)}. Unknown: {sorted(unknown)}"
         )

@@ -5,13 +5,22 @@ the global one: each replica takes its part, and the numbers are those of one de
 """
 
 import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from deltavae_tf import errors
 from deltavae_tf.training import workers
 
 
-def make(use_tpu=False, tpu_name="", tpu_cores=None, num_gpus=1):
+def make(
+    use_tpu: bool = False,
+    tpu_name: str = "",
+    tpu_cores: int | None = None,
+    num_gpus: int = 1,
+) -> tf.distribute.Strategy:
     """The `tf.distribute` strategy for this machine and command line.
 
     With `TF_CONFIG` in the environment this process is one of several workers, which
@@ -29,7 +38,7 @@ def make(use_tpu=False, tpu_name="", tpu_cores=None, num_gpus=1):
       `tf.distribute.Strategy`.
 
     Raises:
-      ValueError: the devices asked for are not there, or `TF_CONFIG` makes no sense.
+      UserError: the devices asked for are not there, or `TF_CONFIG` makes no sense.
     """
     if use_tpu:
         return _tpu(tpu_name, tpu_cores)
@@ -41,7 +50,7 @@ def make(use_tpu=False, tpu_name="", tpu_cores=None, num_gpus=1):
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         if len(gpus) < num_gpus:
-            raise ValueError(
+            raise errors.UserError(
                 f"This machine has {len(gpus)} GPUs. Received: worker_gpu={num_gpus}"
             )
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(num_gpus)])
@@ -58,7 +67,7 @@ def _tpu(name, cores):
         topology = tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
+        raise errors.UserError(
             f"No TPU answers to the name {name or 'local'!r}; docs/tpu.md says what "
             f"has to be installed and set. Received: {reason[:300]}"
         ) from error
@@ -66,7 +75,7 @@ def _tpu(name, cores):
     if cores is None or cores == available:
         return tf.distribute.TPUStrategy(resolver)
     if cores > available:
-        raise ValueError(
+        raise errors.UserError(
             f"The TPU {name or 'local'!r} has {available} cores. "
             f"Received: tpu_num_shards={cores}"
         )
@@ -83,7 +92,7 @@ def _multi_worker(num_gpus):
     workers.check_tf_config(os.environ["TF_CONFIG"])
     gpus = tf.config.list_physical_devices("GPU")
     if num_gpus > 1 and len(gpus) != num_gpus:
-        raise ValueError(
+        raise errors.UserError(
             "With TF_CONFIG every worker uses all of its GPUs: choose them by "
             "CUDA_VISIBLE_DEVICES, or start more workers. "
             f"Received: worker_gpu={num_gpus}, this worker has {len(gpus)}"
@@ -100,14 +109,14 @@ def _logical_cpus(count):
     except RuntimeError as error:
         cpus = tf.config.list_logical_devices("CPU")
         if len(cpus) != count:
-            raise ValueError(
+            raise errors.UserError(
                 "TensorFlow has already started with other logical CPUs; make the "
                 f"strategy first. Received: {count}, started with {len(cpus)}"
             ) from error
     return [cpu.name for cpu in tf.config.list_logical_devices("CPU")]
 
 
-def make_deterministic():
+def make_deterministic() -> None:
     """The same numbers on every run of the same program on the same machine."""
     tf.config.experimental.enable_op_determinism()
     # Grappler turns `a + b + c` into one AddN, whose order of summation depends on
@@ -116,12 +125,12 @@ def make_deterministic():
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
-def is_tpu(strategy):
+def is_tpu(strategy: tf.distribute.Strategy) -> bool:
     """Whether it is a TPUStrategy: what its replicas run is compiled by XLA anyway."""
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
-def distribute(dataset, strategy):
+def distribute(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> Iterable:
     """The data set as the strategy's replicas take it.
 
     Args:
@@ -138,7 +147,7 @@ def distribute(dataset, strategy):
     sizes = {t.shape[0] for t in tf.nest.flatten(dataset.element_spec)}
     size = sizes.pop()
     if sizes or size is None or size % replicas:
-        raise ValueError(
+        raise errors.UserError(
             "Global batches must divide evenly among the replicas. "
             f"Received: batch_size={size}, {replicas} replicas"
         )
@@ -168,7 +177,9 @@ def distribute(dataset, strategy):
     return strategy.distribute_datasets_from_function(pipeline)
 
 
-def over_replicas(function, strategy):
+def over_replicas(
+    function: Callable, strategy: tf.distribute.Strategy
+) -> Callable[[tf.data.Dataset], Iterator[dict[str, np.ndarray]]]:
     """A function of a data set that runs `function` on every replica's part.
 
     Args:
@@ -194,7 +205,9 @@ def over_replicas(function, strategy):
     return run
 
 
-def on_one_replica(function, strategy):
+def on_one_replica(
+    function: Callable, strategy: tf.distribute.Strategy
+) -> Callable[[], Any]:
     """A callable that gives `function()`, computed where the model's weights are.
 
     On a TPU every core computes it, compiled; elsewhere it is called as it is.

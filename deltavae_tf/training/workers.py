@@ -13,10 +13,13 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
+
+from deltavae_tf import errors
 
 _PERIOD = 1.0  # Seconds from one look at the others to the next.
 _PATIENCE = 3  # Looks in a row that find nobody there.
@@ -28,8 +31,8 @@ _LOST_WORKER = (
 )
 
 
-def check_tf_config(text):
-    """Raises a ValueError unless `text` is a TF_CONFIG of workers alone."""
+def check_tf_config(text: str) -> None:
+    """Raises a UserError unless `text` is a TF_CONFIG of workers alone."""
     example = (
         '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, '
         '"task": {"type": "worker", "index": 0}}'
@@ -44,37 +47,41 @@ def check_tf_config(text):
     except (ValueError, KeyError, TypeError, AttributeError):
         good = False
     if not good:
-        raise ValueError(
+        raise errors.UserError(
             f"TF_CONFIG must list workers and say which one this is, as in {example}. "
             f"Received: {' '.join(text.split())[:300]}"
         )
 
 
-def num_workers(strategy):
+def num_workers(strategy: tf.distribute.Strategy) -> int:
     """How many processes train together."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 1
     return len(strategy.cluster_resolver.cluster_spec().as_dict()["worker"])
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process is the one that writes: the only one, or worker 0."""
     return num_workers(strategy) == 1 or strategy.cluster_resolver.task_id == 0
 
 
-def from_all_workers(values, strategy):
+def from_all_workers(
+    values: Sequence[float], strategy: tf.distribute.Strategy
+) -> np.ndarray:
     """What each worker passed, by all of them: float64 `[replicas, len(values)]`.
 
     A meeting point: it returns when every worker has called it.
     """
-    values = np.asarray(values, np.float64)
+    row = np.asarray(values, np.float64)[None]
     if num_workers(strategy) == 1:
-        return values[None]
-    return _gather(strategy)(tf.constant(values[None])).numpy()
+        return row
+    return _gather(strategy)(tf.constant(row)).numpy()
 
 
-def check_workers_agree(value, strategy, demand):
-    """Raises a ValueError that starts with `demand` unless all workers pass one value.
+def check_workers_agree(
+    value: int, strategy: tf.distribute.Strategy, demand: str
+) -> None:
+    """Raises a UserError that starts with `demand` unless all workers pass one value.
 
     Args:
       value: int, below 2^53.
@@ -83,7 +90,7 @@ def check_workers_agree(value, strategy, demand):
     """
     found = [int(v) for v in from_all_workers([value], strategy)[:, 0]]
     if len(set(found)) > 1:
-        raise ValueError(f"{demand}. Received: {found}")
+        raise errors.UserError(f"{demand}. Received: {found}")
 
 
 @functools.cache
@@ -96,7 +103,9 @@ def _gather(strategy):
 
 
 @contextlib.contextmanager
-def restarting(strategy, restart=None):
+def restarting(
+    strategy: tf.distribute.Strategy, restart: Callable[[str], object] | None = None
+) -> Iterator[None]:
     """Within it the loss of another worker starts this program anew.
 
     At its end all workers meet, so that none takes another's end for a loss.
@@ -125,7 +134,9 @@ def restarting(strategy, restart=None):
         watcher.join()
 
 
-def watch(peers, done, lost):
+def watch(
+    peers: Sequence[str], done: threading.Event, lost: Callable[[str], object]
+) -> None:
     """Calls `lost(reason)` once a peer that was there is there no more.
 
     Args:

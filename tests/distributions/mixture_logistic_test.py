@@ -1,12 +1,14 @@
 """The oracles below are float64 numpy, written from the definition."""
 
 import itertools
+import re
 
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 from scipy import special, stats
 
+from deltavae_tf import errors
 from deltavae_tf.distributions import DiscretizedLogisticMixture
 
 
@@ -490,6 +492,58 @@ class MixtureLogisticErrorsTest(parameterized.TestCase):
             distribution.log_prob(np.full([1, 1, 1], wrong))
         compiled = tf.function(distribution.log_prob)(np.full([1, 1, 1], 3))
         self.assertTrue(np.isfinite(compiled))
+
+    @parameterized.product(wrong=[0.5, -1, 17, np.nan], compiled=[False, True])
+    def test_a_value_that_is_no_level_has_probability_zero(self, wrong, compiled):
+        distribution = DiscretizedLogisticMixture(
+            *random_parameters([2, 2, 3], 2, 3), num_levels=17
+        )
+        value = np.full([2, 2, 3, 3], 16.0, np.float32)
+        expected = distribution.log_prob(value.astype("uint8"))
+        value[1, 0, 2, 1] = wrong
+        function = distribution.log_prob
+        found = tf.function(function, jit_compile=True) if compiled else function
+        found = found(tf.constant(value)).numpy()
+        self.assertTrue(np.isfinite(expected).all())
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+        self.assertEqual(found[1], -np.inf)
+
+    def test_bounds_that_do_not_fit_the_dtype_of_the_value(self):
+        distribution = DiscretizedLogisticMixture(
+            *random_parameters([1, 1], 2, 1), num_levels=1000, validate_args=True
+        )
+        self.assertTrue(
+            np.isfinite(distribution.log_prob(np.full([1, 1, 1], 255, "u1")))
+        )
+        wraps = np.full([1, 1, 1], 2**32 + 5, np.int64)
+        with self.assertRaisesRegex(errors.UserError, r"\[0, 999\]. Received: "):
+            distribution.log_prob(wraps)
+
+    @parameterized.parameters(
+        ([4, 6], 1),  # No channel axis.
+        ([3, 4, 6], 1),
+        ([4, 6, 3], 1),  # Three channels for one.
+        ([4, 6, 1], 3),
+        ([4, 5, 1], 1),  # Cropped.
+        ([1, 6, 1], 1),
+        ([6, 4, 1], 1),
+        ([2, 4, 6, 2], 1),
+        ([1], 1),
+        ([], 1),
+    )
+    def test_a_value_of_another_shape_is_refused(self, shape, channels):
+        distribution = DiscretizedLogisticMixture(
+            *random_parameters([2, 4, 6], 2, channels)
+        )
+        message = rf"`value` must be \[..., 4, 6, {channels}\]. Received: "
+        for function in (distribution.log_prob, tf.function(distribution.log_prob)):
+            with self.assertRaisesRegex(
+                errors.UserError, message + re.escape(str(shape))
+            ):
+                function(tf.zeros(shape, tf.int32))
+        self.assertEqual(
+            distribution.log_prob(np.zeros([5, 2, 4, 6, channels])).shape, (5, 2)
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Chains of many lengths on one axis, against one chain at a time and dense ones."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import optimize
 
-from deltavae_tf import segments
+from deltavae_tf import errors, segments
 from deltavae_tf.distributions import ar1, segmented_ar1
 
 ALPHA = np.array([0.2, 0.4, 0.9])
@@ -97,7 +99,7 @@ def test_table_5_commits_a_tenth_of_a_nat_a_token():
 def test_a_chain_of_one_step_commits_nothing():
     prior = segmented_ar1.SegmentedAR1([0.2, 0.99])
     ids = segments.segment_ids(np.array([[1, 1, 5, 1]]))
-    rate = np.array(prior.committed_rate(ids))[0]
+    rate = np.array(prior.committed_rate_of_steps(ids))[0]
     assert not rate[:2].any() and rate[2:].all()
     loc, scale = np.zeros((1, 4, 2), "float32"), np.ones((1, 4, 2), "float32")
     assert not np.array(prior.kl_from_normal(loc, scale, ids))[0, :2].any()
@@ -112,7 +114,7 @@ def test_no_rounding_goes_below_the_floor():
     for spread in (0.0, 1e-7, 1e-5, 1e-3):
         scale = optimum * np.exp(spread * rng.normal(size=optimum.shape))
         kl = np.array(prior.kl_from_normal(0 * scale, scale.astype("float32"), ids))
-        assert (kl.sum(1) >= floor.sum(1) * (1 - 1e-6)).all()
+        assert (kl.sum(1) >= floor * (1 - 1e-6)).all()
 
 
 def test_sampled_chain_has_the_priors_correlation():
@@ -131,3 +133,20 @@ def test_config_round_trip():
     np.testing.assert_array_equal(again.alpha, prior.alpha)
     with pytest.raises(ValueError, match=r"in \[0, 1\)"):
         segmented_ar1.SegmentedAR1([1.0])
+
+
+@pytest.mark.parametrize(
+    "name, shape",
+    [("loc", (3, 10, 1)), ("scale", (3, 10, 1)), ("loc", (3, 9, 3)), ("loc", (10, 3))],
+)
+def test_values_of_another_shape_are_refused(posterior, name, shape):
+    given = dict(zip(("loc", "scale"), posterior, strict=True))
+    given[name] = np.ones(shape, "float32")
+    prior = segmented_ar1.SegmentedAR1(ALPHA)
+    message = (
+        rf"`{name}` must be \[..., 3, 10, 3\]. Received: {re.escape(str([*shape]))}"
+    )
+    with pytest.raises(errors.UserError, match=message):
+        prior.kl_from_normal(**given, segments=segments.segment_ids(TOKENS))
+    with pytest.raises(errors.UserError, match=r"`eps` must be \[..., ..., 3\]"):
+        prior.sample_from_noise(np.ones((2, 10, 1), "float32"))

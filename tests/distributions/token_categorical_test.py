@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import special
 
+from deltavae_tf import errors
 from deltavae_tf.distributions import token_categorical
 
 LOGITS = np.random.default_rng(0).normal(size=(2, 3, 7), scale=3).astype("float32")
@@ -46,3 +47,23 @@ def test_huge_logits_stay_finite(size):
 def test_flat_logits_cost_the_logarithm_of_the_vocabulary():
     flat = token_categorical.TokenCategorical(logits=np.zeros((1, 4096), "float32"))
     np.testing.assert_allclose(flat.log_prob([17]), [-np.log(4096)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [7, -1, 2**30])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_token_beyond_the_vocabulary_is_impossible(wrong, compiled):
+    tokens = TOKENS.copy()
+    tokens[1, 2] = wrong
+
+    def log_prob(tokens, **kwargs):
+        return token_categorical.TokenCategorical(logits=LOGITS, **kwargs).log_prob(
+            tokens
+        )
+
+    function = tf.function(log_prob, jit_compile=True) if compiled else log_prob
+    found, good = function(tf.constant(tokens)), log_prob(TOKENS)
+    assert found[1, 2] == -np.inf
+    np.testing.assert_allclose(np.delete(found, 5), np.delete(good, 5), rtol=1e-6)
+    with pytest.raises((tf.errors.InvalidArgumentError, errors.UserError)):
+        log_prob(tf.constant(tokens), validate_args=True)
+    np.testing.assert_array_equal(log_prob(TOKENS, validate_args=True), good)

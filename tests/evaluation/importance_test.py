@@ -12,7 +12,7 @@ from deltavae_tf import backend
 from deltavae_tf.distributions import ar1
 from deltavae_tf.evaluation import importance
 from deltavae_tf.models import delta_vae
-from experiments import build, hparams
+from tests.evaluation import small
 
 N, D = 3, 2
 
@@ -51,7 +51,7 @@ def gaussian_model():
 def test_the_bound_falls_to_the_true_likelihood():
     model, x, exact = gaussian_model()
     batch = {"image": tf.constant(x), "index": tf.range(40), "mask": tf.ones([40])}
-    weights = importance.ImportanceWeights(model, "ar1")([batch], 512)
+    weights = importance.ImportanceWeights(model, "training")([batch], 512)
     assert weights.shape == (40, 512)
     found = importance.bounds(weights)
     means = [found[k].mean() for k in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)]
@@ -68,11 +68,10 @@ def test_the_bound_falls_to_the_true_likelihood():
 
 
 def test_padding_is_left_out_and_noise_is_the_examples_own():
-    chosen = hparams.hparams("digits_tiny")
-    model = build.image_model(chosen, digits.IMAGE_SHAPE, digits.NUM_LEVELS)
+    model = small.image_model()
     split = digits.load("test").first(10)
     found = [
-        importance.ImportanceWeights(model, "aux")(
+        importance.ImportanceWeights(model, "auxiliary")(
             batches.evaluation_batches(split, size), 2
         )
         for size in (4, 5)
@@ -90,16 +89,16 @@ def test_groups():
     by_hand = -np.log(np.exp(weights).reshape(5, 2, 4).mean(2)).mean(1)
     np.testing.assert_allclose(found[4], by_hand)
     np.testing.assert_allclose(found[1], -weights.mean(1))
-    for small, large in ((1, 2), (2, 4), (4, 8)):  # For each example, not on average.
-        assert (found[large] <= found[small] + 1e-12).all()
+    for few, more in ((1, 2), (2, 4), (4, 8)):  # For each example, not on average.
+        assert (found[more] <= found[few] + 1e-12).all()
 
 
 def test_bad_arguments():
     with pytest.raises(ValueError, match="power of two. Received: 6"):
         importance.bounds(np.zeros((2, 6)))
     model, _, _ = gaussian_model()
-    with pytest.raises(ValueError, match="Received: 'aux'"):
-        importance.ImportanceWeights(model, "aux")
+    with pytest.raises(ValueError, match="Received: 'auxiliary'"):
+        importance.ImportanceWeights(model, "auxiliary")
     alone = delta_vae.DeltaVAE(None, NormalDecoder(), None)
     with pytest.raises(ValueError, match="likelihood is exact"):
-        importance.ImportanceWeights(alone, "ar1")
+        importance.ImportanceWeights(alone, "training")

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from deltavae_tf import backend, segments
+from deltavae_tf import backend, noise, segments
 from deltavae_tf.distributions import segmented_ar1
 from deltavae_tf.layers import token_embedding
 from deltavae_tf.models import (
@@ -175,7 +175,7 @@ def test_padding_changes_no_term_of_the_model(model):
 
 def test_terms_of_a_row_are_the_sums_of_its_sentences(model):
     found = model(PACKED)
-    by_sentence = model.committed_rate(unpacked())
+    by_sentence = model.committed_rate(segments.segment_ids(unpacked()))
     np.testing.assert_allclose(
         found["committed_rate"][0], np.sum(by_sentence), rtol=1e-6
     )
@@ -237,7 +237,7 @@ def test_sample_is_what_the_parallel_model_draws(model):
     """The loop against a Python loop over whole forward passes."""
     z = np.array(model.sample_latents(4, seed=5))
     found = np.array(model.sample(4, seed=5))
-    keys = text_vae.sample_keys(5, 0, 4, 3)
+    keys = noise.sample_keys(5, 0, 4, noise.Purpose.DATA)
     uniforms = np.array(text_decoder.uniforms_of(keys, L))
     x = np.zeros((4, L), np.int32)
     for t in range(L):

@@ -5,19 +5,16 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from deltavae_tf import backend
-from deltavae_tf.models import delta_vae
+from deltavae_tf import backend, noise
 from deltavae_tf.sampling import images, traversals
-from experiments import build, hparams
-from tests import testing
+from tests import testing, tiny
 
 LEVELS, SEED = 17, 4
 ORIGINALS = np.random.default_rng(0).integers(0, LEVELS, (3, 8, 8, 1))
 
 
-def make(overrides=""):
-    chosen = hparams.hparams("digits_tiny", overrides)
-    model = build.image_model(chosen, (8, 8, 1), LEVELS, seed=1)
+def make(build=tiny.image_model):
+    model = build(seed=1)
     testing.randomize(model, scale=0.15)
     model._sample = backend.graph(model.decoder.sample)  # XLA would compile longer.
     return model
@@ -30,7 +27,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def without_latents():
-    return make("method=autoregressive")
+    return make(tiny.image_decoder_alone)
 
 
 def draw(model, **kwargs):
@@ -48,7 +45,7 @@ def assert_decoded(model, grid, numbers, first_row=0, temperature=1.0):
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("prior", ["aux", "ar1"])
+@pytest.mark.parametrize("prior", ["auxiliary", "training"])
 def test_samples_are_those_of_the_model(model, prior):
     seen = []
     grid = draw(model, prior=prior, temperature=0.8, progress=seen.append)
@@ -57,7 +54,9 @@ def test_samples_are_those_of_the_model(model, prior):
     np.testing.assert_array_equal(grid.images.reshape(expected.shape), expected)
     assert seen == [4, 2]
     assert grid.row_labels == ["0", "3"] and grid.column_labels == ["+0", "+1", "+2"]
-    other = draw(model, prior="aux" if prior == "ar1" else "ar1", temperature=0.8)
+    other = draw(
+        model, prior="auxiliary" if prior == "training" else "training", temperature=0.8
+    )
     assert (other.samples(2, 3).images != grid.images).any()
 
 
@@ -65,16 +64,16 @@ def test_decodings_of_one_z_are_a_column(model):
     grid = draw(model).decodings(3, 2)
     np.testing.assert_array_equal(grid.latents[1:], grid.latents[:1].repeat(2, axis=0))
     np.testing.assert_array_equal(
-        grid.latents[0], model.sample_latents(2, "aux", seed=SEED)
+        grid.latents[0], model.sample_latents(2, "auxiliary", seed=SEED)
     )
     assert_decoded(model, grid, np.arange(6))
     assert len(np.unique(grid.images[:, 0], axis=0)) == 3
 
 
 def test_interpolation_starts_and_ends_at_the_prior(model):
-    ends = ops.convert_to_numpy(model.sample_latents(4, "ar1", seed=SEED))
+    ends = ops.convert_to_numpy(model.sample_latents(4, "training", seed=SEED))
     for path, weight in (("linear", 0.5), ("spherical", 0.5**0.5)):
-        grid = draw(model, prior="ar1").interpolation(3, 2, path)
+        grid = draw(model, prior="training").interpolation(3, 2, path)
         np.testing.assert_allclose(grid.latents[0], ends[:2], atol=1e-6)
         np.testing.assert_allclose(grid.latents[2], ends[2:], atol=1e-6)
         middle = weight * (ends[:2] + ends[2:])
@@ -87,7 +86,7 @@ def test_interpolation_starts_and_ends_at_the_prior(model):
 def test_daydream_alternates(model):
     grid = draw(model).daydream(3, 2)
     np.testing.assert_array_equal(
-        grid.latents[0], model.sample_latents(2, "aux", seed=SEED)
+        grid.latents[0], model.sample_latents(2, "auxiliary", seed=SEED)
     )
     assert_decoded(model, grid, np.arange(6))
     for row in (1, 2):
@@ -129,7 +128,7 @@ def test_completion_is_exact(model, without_latents, latents):
     naive = images.naive_sample(
         model.decoder,
         z,
-        delta_vae.pixel_keys(SEED, numbers, 6),
+        noise.sample_keys(SEED, numbers, 6, noise.Purpose.DATA),
         given=both,
         num_given=num_given,
     )

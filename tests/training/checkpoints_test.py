@@ -620,3 +620,14 @@ def test_bad_arguments(tmp_path):
         Manager(tmp_path, keep_max=-1)
     with pytest.raises(ValueError, match="no '/'"):
         checkpoints.keyed({"a/b": []})
+
+
+def test_write_json_replaces_a_file_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    checkpoints.write_json("~/a.json", {"b": [1, 2.5], "a": "text"})
+    assert (tmp_path / "a.json").read_text().endswith("}\n")
+    assert json.loads((tmp_path / "a.json").read_text()) == {"b": [1, 2.5], "a": "text"}
+    with pytest.raises(TypeError):
+        checkpoints.write_json("~/a.json", {"b": object()})
+    assert json.loads((tmp_path / "a.json").read_text())["a"] == "text"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

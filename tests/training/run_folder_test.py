@@ -270,3 +270,27 @@ def test_full_disk_leaves_no_half_row(folder):
 def test_read_identity_of_nothing(tmp_path):
     with pytest.raises(FileNotFoundError, match="not a run folder"):
         run_folder.read_identity(str(tmp_path))
+
+
+def test_training_seconds_counts_each_step_at_its_own_speed():
+    rows = [
+        {"step": 10, "steps_per_second": 2.0},
+        {"step": 30, "steps_per_second": 4.0},
+        {"step": 31, "steps_per_second": 0.5, "eval_nelbo_bpd": 1.0},
+    ]
+    assert run_folder.training_seconds(rows) == 5 + 5 + 2
+    assert run_folder.training_seconds([]) == 0
+
+
+def test_hardware_is_one_line_with_the_number_of_cores():
+    line = run_folder.hardware()
+    assert line.endswith(f", {os.cpu_count()} cores") and "\n" not in line
+    assert not line.startswith(",")
+
+
+def test_the_command_of_a_program_names_no_folder_of_one_machine(monkeypatch):
+    root = pathlib.Path(__file__).parents[2]
+    argv = [str(root / "experiments" / "digits.py"), "--output_dir=x"]
+    monkeypatch.setattr(sys, "argv", argv)
+    command = run_folder.versions()["command"]
+    assert command == [os.path.join("experiments", "digits.py"), "--output_dir=x"]

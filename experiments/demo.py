@@ -82,7 +82,7 @@ def _finish(path, hparams_set):
     limits = context.Limits(training=10_000, reconstructions=_RECONSTRUCTIONS)
     with runs.Run(hparams, options) as run:
         run.train()
-        record = run.evaluate(cheap=False, limits=limits)
+        record = run.evaluate(cheap=False, limits=limits, best_only=True)
         return record, _reconstructions(run) if hparams.use_latents else {}
 
 

@@ -25,6 +25,7 @@ def _reconstructed(context):
             context.model,
             context.held_out.batches(context.limits.reconstructions),
             context.seed,
+            context.limits.temperature,
         ),
     )
 

@@ -162,7 +162,8 @@ def test_a_run_of_tf_data_is_refused_before_its_first_step():
         decoder=users_wrong.Decoder(users_wrong.categorical, **users_wrong.CATEGORIES)
     )
     model.compile(keras.optimizers.SGD(0.1))
-    good, bad = users_wrong.counts(), users_wrong.counts(9)
+    good = users_wrong.counts()
+    bad = good + 7
     model.fit(good, verbose=0)
     before = users_wrong.state(model)
     with pytest.raises(errors.UserError, match=r"\[0, 6\].*Received"):

@@ -56,9 +56,11 @@ def on_replicas(tmp_path_factory):
 @on_tensorflow
 @pytest.mark.slow
 def test_two_replicas_are_one_device(on_replicas):
-    wrong = {}
+    wrong, not_there = {}, dict(users_right.NOT_ON_REPLICAS)
+    for name, (_, words) in users_wrong.COMPILE_ON_REPLICAS.items():
+        not_there[f"compile {name}"] = words
     for key, result in on_replicas.items():
-        refused = users_right.NOT_ON_REPLICAS.get(key.rsplit(",", 1)[0])
+        refused = not_there.get(key.rsplit(",", 1)[0])
         if isinstance(result, str):
             if not (refused and result.startswith("refused") and refused in result):
                 wrong[key] = result

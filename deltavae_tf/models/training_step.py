@@ -174,17 +174,18 @@ class TrainingStep(keras.Model):
           dict of scalars: the running means of all metrics.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        scale = self.optimizer.scale_loss(1.0)
+        scaled = gradients.is_scaled(scale)
 
         def loss():
             terms = self(x, training=True)
             value = self.compute_loss(x, y, terms, sample_weight)
-            return self.optimizer.scale_loss(value), terms
+            return (value * scale if scaled else value), terms
 
         value, found, terms = backend.value_and_gradients(
             loss, self.trainable_variables, self.non_trainable_variables
         )
-        scale = self.optimizer.scale_loss(1.0)
-        if gradients.is_scaled(scale):
+        if scaled:
             value = value / scale
         found, norm = gradients.prepare(found, scale, self.clip_norm, self.optimizer)
         self.optimizer.apply(found, self.trainable_variables)

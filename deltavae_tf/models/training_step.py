@@ -110,12 +110,7 @@ class TrainingStep(keras.Model):
             total = backend.sum_over_replicas(ops.sum(values * weights, axis=0))
             return total / count
 
-        if self.losses:
-            raise errors.UserError(
-                "The loss is the objective's alone: leave out regularizers and "
-                "`add_loss` (an optimizer's `weight_decay` shrinks weights). "
-                f"Received: {len(self.losses)} added losses"
-            )
+        self.check_losses(bool(self.losses))
         if training:
             self.steps.assign(self.steps + 1)
         state = {k: ops.convert_to_tensor(v) for k, v in self._objective_state.items()}
@@ -159,7 +154,8 @@ class TrainingStep(keras.Model):
     def train_step(self, *args: Any) -> Any:
         """One step as Keras's `fit` takes it, of another form for each backend."""
         if backend.name == "tensorflow":
-            return self.update(*args)
+            with backend.after(args):  # A batch that is refused counts as no step.
+                return self.update(*args)
         return backend.stateless_step(self.update, self._parts(True), *args)
 
     def update(self, batch: Any) -> dict[str, Tensor]:
@@ -188,7 +184,7 @@ class TrainingStep(keras.Model):
         if scaled:
             value = value / scale
         found, norm = gradients.prepare(found, scale, self.clip_norm, self.optimizer)
-        self.optimizer.apply(found, self.trainable_variables)
+        backend.apply_gradients(self.optimizer, found, self.trainable_variables)
         gradients.update_norm(self._grad_norm, norm, self.optimizer)
         self._update_loss(value, batch)
         return self.compute_metrics(x, y, terms, sample_weight)
@@ -218,6 +214,15 @@ class TrainingStep(keras.Model):
         parts = [self.trainable_variables, self.non_trainable_variables]
         parts += [self.optimizer.variables] * training
         return [*parts, self.metrics_variables]
+
+    def check_losses(self, added: bool) -> None:
+        """Raises a UserError if layers have added losses of their own."""
+        if added:
+            raise errors.UserError(
+                "The loss is the objective's alone: leave out regularizers and "
+                "`add_loss` (an optimizer's `weight_decay` shrinks weights). "
+                "Received: a layer that adds a loss"
+            )
 
     def check_rate(self, rates: Any, committed: Any = None) -> None:
         """Raises a FloatingPointError if a rate is below the committed rate.

@@ -51,13 +51,14 @@ def check_compile(
         return
     refused = {
         "jit_compile": others.get("jit_compile"),
-        "steps_per_execution": others.get("steps_per_execution", 1) != 1,
+        "steps_per_execution": others.get("steps_per_execution", 1) - 1,
         "gradient_accumulation_steps": steps,
         "ema_overwrite_frequency": inner.use_ema and inner.ema_overwrite_frequency,
     }
     for name, asked in refused.items():
         if asked:
+            value = others.get(name, asked)
             raise errors.UserError(
                 f"Keras cannot do `{name}` on several replicas: leave it out. "
-                f"Received: {name}={asked}, {replicas} replicas"
+                f"Received: {name}={value}, {replicas} replicas"
             )

@@ -116,7 +116,8 @@ class KerasMethods(saving.Saving, training_step.TrainingStep):
         else:  # Keras would give the whole batch to each replica.
             if class_weight is not None:
                 labels = ops.convert_to_numpy(y).astype(int).ravel()
-                sample_weight = np.float32([class_weight[i] for i in labels])
+                weights = [class_weight[i] for i in labels]
+                sample_weight = np.asarray(weights, "float32")
             self.make_train_function()
             self.reset_metrics()
             batch = batches.weighted(x, sample_weight)

@@ -33,7 +33,8 @@ def check_compile(
             raise errors.UserError(f"{reason}. Received: {name}={others[name]!r}")
     if optimizer is None:
         raise errors.UserError("`compile` needs an optimizer. Received: None")
-    good = isinstance(clip_norm, numbers.Real) and 0 <= clip_norm < math.inf
+    real = isinstance(clip_norm, numbers.Real)
+    good = real and 0 <= clip_norm < math.inf
     if clip_norm is not None and not good:
         raise errors.UserError(
             "`clip_norm` must be None, or above 0, the norm of the longest gradient. "

@@ -1,5 +1,7 @@
 """Importance-weighted bounds on the first held-out images: tighter than the ELBO."""
 
+from typing import Any
+
 import numpy as np
 
 from deltavae_tf import units
@@ -39,7 +41,8 @@ def bounds(context: Context) -> dict[str, float] | None:
             f"Received: {samples}"
         )
     data = context.examples.batches(context.limits.importance_examples)
-    num_dims = context.examples.unit.num_dims
+    unit: Any = context.examples.unit  # `BitsPerDim`: these are of images.
+    num_dims = unit.num_dims
     found: dict[str, float] = {}
     for prior, name in _PRIORS.items():
         if prior == "auxiliary" and context.model.auxiliary_prior is None:

@@ -2,7 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-JAX_TESTS := tests/jax_backend_test.py tests/jax_run_test.py
+JAX_TESTS := tests/jax_backend_test.py tests/experiments/jax_run_test.py \
+	tests/users_models_test.py tests/users_states_test.py
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export KERAS_BACKEND := tensorflow
@@ -39,7 +40,7 @@ test: $(BIN)/.dev lint ## The test suite.
 	$(BIN)/python $(PYTEST)
 
 test-xla: $(BIN)/.dev ## What a TPU asks for: every set's step and sampler as static HLO.
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow" tests/xla_test.py
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow" tests/experiments/xla_test.py
 
 test-slow: $(BIN)/.dev .venv-jax/bin/.jax ## What takes minutes: kills, workers, XLA at every size, other environments.
 	$(BIN)/python $(PYTEST) -m slow

@@ -43,10 +43,10 @@ def _overhead(steps):
     from data import digits
     from data.images import batches
     from deltavae_tf.training import loop, run_folder, tensorflow_engine
-    from experiments import build, hparams
+    from experiments import build, sets
 
     tensorflow_engine.Engine().prepare()
-    chosen = hparams.hparams("digits")
+    chosen = sets.hparams("digits")
     spent = []
     make = tensorflow_engine._train_function
 
@@ -65,7 +65,7 @@ def _overhead(steps):
     with tempfile.TemporaryDirectory() as path:
         folder = run_folder.RunFolder(path + "/run")
         folder.claim("digits", chosen.to_dict())
-        model = build.image_model(chosen, digits.IMAGE_SHAPE, digits.NUM_LEVELS)
+        model = build.model(chosen)
         state = loop.State(model, folder, "benchmark", chosen.ema_decay)
         settings = loop.Settings(
             train_steps=steps,

@@ -22,7 +22,7 @@ import tensorflow as tf
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from data.images import batches  # noqa: E402
-from experiments import runs  # noqa: E402
+from experiments.runs import run as runs  # noqa: E402
 
 
 def slow_disk():
@@ -69,7 +69,7 @@ def main():
         small_files(int(argument))
     elif fault != "none":
         sys.exit(f"unknown fault {fault!r}")
-    runs.ImageRun._write_samples = lambda self, step: None
+    runs.Run._write_samples = lambda self, step: None
     runpy.run_module(f"experiments.{program}", run_name="__main__", alter_sys=True)
 
 

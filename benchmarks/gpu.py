@@ -27,7 +27,7 @@ from jax import numpy as jnp
 from benchmarks import timing
 from data.images import resident, splits
 from deltavae_tf.training import averaging, jax_engine
-from experiments import build, hparams
+from experiments import build, sets
 
 FLOOR = pathlib.Path(__file__).parent / "results" / "gpu_floor.json"
 _SPLIT_SIZE = 4096
@@ -53,9 +53,10 @@ def copy_rate(size):
     )
 
 
-def trainer(model, chosen, problem, steps):
+def trainer(model, chosen, steps):
     """A `Trainer` of the model on random images."""
     random = np.random.default_rng(0)
+    problem = chosen.dataset()
     size = max(_SPLIT_SIZE, chosen.batch_size)
     images = random.integers(0, problem.num_levels, (size, *problem.image_shape))
     split = splits.Split(
@@ -98,7 +99,7 @@ def kept_bytes(model, batch):
 def lower(options):
     """The training call lowered for a platform that need not be there: dict."""
     chosen, model, train = prepared(options)
-    shape = build.problem(chosen.problem).image_shape
+    shape = chosen.dataset().image_shape
     batch = {
         "image": jax.ShapeDtypeStruct((chosen.batch_size, *shape), np.uint8),
         "index": jax.ShapeDtypeStruct((chosen.batch_size,), np.int32),
@@ -119,10 +120,9 @@ def lower(options):
 
 def prepared(options):
     """Hyper-parameters, model and its `Trainer`."""
-    chosen = hparams.hparams(options.hparams_set, options.hparams)
-    problem = build.problem(chosen.problem)
-    model = build.image_model(chosen, problem.image_shape, problem.num_levels)
-    return chosen, model, trainer(model, chosen, problem, options.steps)
+    chosen = sets.hparams(options.hparams_set, options.hparams)
+    model = build.model(chosen)
+    return chosen, model, trainer(model, chosen, options.steps)
 
 
 def measure(options):

@@ -4,10 +4,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from data import dataset
 from deltavae_tf import backend, noise
 from deltavae_tf.layers import weight_norm
 from deltavae_tf.sampling import images
-from experiments import build, image_sets
+from experiments import build, sets
 
 # Name: (hyper-parameter set, changes). All but cifar10_small* have self-attention over
 # all pixels.
@@ -31,14 +32,34 @@ MODELS = {
 
 
 def settings(name, **changes):
-    """The `ImageHparams` of a benchmark's model."""
+    """The `sets.Hparams` of a benchmark's model."""
     base, overrides = MODELS[name]
-    return image_sets.registry.based_on(base, **{**overrides, **changes})
+    return sets.hparams(base).replace(**{**overrides, **changes})
 
 
 def make(name, image_shape=(32, 32, 3), **changes):
     """A built, compiled `DeltaVAE`."""
-    return build.image_model(settings(name, **changes), image_shape, 256)
+    chosen = settings(name, **changes)
+    if tuple(image_shape) != chosen.dataset().image_shape:
+        chosen = chosen.replace(problem=_of_shape(tuple(image_shape)))
+    return build.model(chosen)
+
+
+def _of_shape(image_shape):
+    """The name of a data set without examples, whose images would have this shape."""
+    made_up = dataset.ImageDataset(
+        name="no_images_" + "x".join(map(str, image_shape)),
+        loader=_no_images,
+        image_shape=image_shape,
+        num_held_out=1,
+        source="there are none",
+        paper_split="there is none",
+    )
+    return dataset.add(made_up).name
+
+
+def _no_images(split, **unused):
+    raise NotImplementedError(f"There are no images to load. Received: {split}")
 
 
 class Sampling:

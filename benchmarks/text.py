@@ -32,8 +32,8 @@ from deltavae_tf import backend, noise
 from deltavae_tf.models import text_decoder
 from deltavae_tf.sampling import text
 from deltavae_tf.training import checkpoints, run_folder
-from experiments import costs, text_build
-from experiments import hparams as registry
+from experiments import build, sets
+from experiments.runs import costs
 
 _BATCHES = (1, 16)
 
@@ -104,7 +104,7 @@ def pipeline(hparams, vocab, split, repeats):
 
 def training(split, hparams, repeats, flops_per_second):
     """Tokens/s of training steps that take their batches from the pipeline."""
-    model = text_build.text_model(hparams)
+    model = build.model(hparams)
     data = text_batches.training_batches(
         split, hparams.batch_size, hparams.max_length, hparams.packed, 0
     )
@@ -143,11 +143,11 @@ def main():
     parser.add_argument("--hparams_set", default="documents")
     parser.add_argument("--output")
     options = parser.parse_args()
-    hparams = registry.hparams(options.hparams_set)
+    hparams = sets.hparams(options.hparams_set)
     corpus = documents.load("train")
     vocab = vocabulary.build(corpus.lines(), hparams.vocabulary_size, progress=False)
     split = sentences.prepare(corpus, vocab, progress=False)
-    model = text_build.text_model(hparams)
+    model = build.model(hparams)
     found = {
         "hparams_set": options.hparams_set,
         "length": options.length,
@@ -157,7 +157,7 @@ def main():
     rate = product_rate(options.repeats)
     found["products_flops_per_second"] = rate
     found["training"] = {
-        name: training(split, registry.hparams(name), options.repeats, rate)
+        name: training(split, sets.hparams(name), options.repeats, rate)
         for name in (options.hparams_set, "lm1b_small")
     }
     fastest = max(x["tokens_per_second"] for x in found["training"].values())

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from data import dataset
 from data.images import splits
 from data.reading import cifar10_files, errors, prepared
 
@@ -19,7 +20,6 @@ CLASS_NAMES = (
     "ship",
     "truck",
 )
-NUM_CLASSES = len(CLASS_NAMES)
 NUM_EXAMPLES = {"train": 50_000, "test": 10_000}
 
 _BATCH_FILES = {
@@ -33,7 +33,13 @@ _HOW_TO_GET_IT = (
 )
 
 
-def load(split, data_dir=None, tmp_dir=None, download=False, archive_md5=None):
+def load(
+    split: str,
+    data_dir: str | None = None,
+    tmp_dir: str | None = None,
+    download: bool = False,
+    archive_md5: dict[str, str] | None = None,
+) -> splits.Split:
     """Loads a split from the first of these that is in `data_dir`.
 
     1. Records, `data_batch_1.bin` to `data_batch_5.bin` or `test_batch.bin`, each
@@ -61,8 +67,7 @@ def load(split, data_dir=None, tmp_dir=None, download=False, archive_md5=None):
       `splits.Split` with images uint8 `[N, 32, 32, 3]`; `index` is the position in
       the order of reading.
     """
-    if split not in _BATCH_FILES:
-        raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
+    dataset.check_split(split)
     data_dir = prepared.data_dir_of(data_dir, download, _HOW_TO_GET_IT)
     parts = cifar10_files.read(
         _BATCH_FILES[split], data_dir, archive_md5 or cifar10_files.ARCHIVE_MD5
@@ -95,3 +100,15 @@ def _read_prepared(split, data_dir, tmp_dir, download):
 def _note(found, official):
     """What a number measured on `found` of the `official` images has to say."""
     return "" if found == official else f"{found:,} of {official:,} images"
+
+
+DATASET = dataset.ImageDataset(
+    name="cifar10",
+    loader=load,
+    image_shape=IMAGE_SHAPE,
+    num_levels=NUM_LEVELS,
+    class_names=CLASS_NAMES,
+    num_held_out=2000,
+    source="https://www.cs.toronto.edu/~kriz/cifar.html, either archive",
+    paper_split="the official 50,000 and 10,000 images",
+)

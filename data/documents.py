@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from data.reading import errors
+from data import dataset
 from data.text import corpora
 
 _NUM_TEST = 300
@@ -16,7 +16,7 @@ _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[\"*(A-Z
 _SENTENCE = re.compile(r"[\"*(]*[A-Z](?:.*[a-z].*)[.!?]\)?")
 
 
-def load(split):
+def load(split: str, **where) -> corpora.Corpus:
     """The prose of `pydoc_data.topics`: what `help("FLOAT")` and the like print.
 
     Paragraphs are joined and split into sentences; headings, grammar, tables and code
@@ -28,12 +28,13 @@ def load(split):
 
     Args:
       split: "train" or "test".
+      **where: not used: the text is embedded.
 
     Returns:
       `corpora.Corpus`.
     """
-    if split not in ("train", "test"):
-        raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
+    dataset.check_split(split)
+    del where
     found = sentences()
     order = np.random.RandomState(0).permutation(len(found))
     chosen = order[:-_NUM_TEST] if split == "train" else order[-_NUM_TEST:]
@@ -45,7 +46,7 @@ def load(split):
     )
 
 
-def sentences():
+def sentences() -> list[str]:
     """All different sentences, a list of str in the order of the topics."""
     from pydoc_data import topics  # Half a megabyte that images never need.
 
@@ -58,3 +59,12 @@ def sentences():
                 if prose and len(sentence.split()) > 2:
                     found[sentence] = None
     return list(found)
+
+
+DATASET = dataset.TextDataset(
+    name="documents",
+    loader=load,
+    num_held_out=200,
+    source="embedded in Python: the language reference that `help()` prints",
+    paper_split="ours: the last 300 sentences of a fixed random order are the test's",
+)

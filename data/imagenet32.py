@@ -13,6 +13,8 @@ import os
 import numpy as np
 from absl import logging
 
+from data import dataset
+from data.images import splits
 from data.reading import errors, png_archive
 
 IMAGE_SHAPE = (32, 32, 3)
@@ -25,7 +27,7 @@ _FOLDERS = ("", os.path.join("downloads", "manual"))  # The second is TFDS's.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class StreamedSplit:
+class StreamedSplit(splits.Parts):
     """A split whose images stay on disk; used like `splits.Split`.
 
     Attributes:
@@ -40,6 +42,7 @@ class StreamedSplit:
     name: str
     note: str = ""
 
+    examples = "images"
     parallel_reads = max(2, os.cpu_count() or 2)
 
     def __len__(self):
@@ -85,30 +88,8 @@ class StreamedSplit:
 
         return gather
 
-    def first(self, limit):
-        """The split of the first `limit` examples, or of all where there are fewer."""
-        if limit < 1:
-            raise errors.DataError(f"`limit` must be at least 1. Received: {limit}")
-        if limit >= len(self):
-            return self
-        return self._part(
-            self.positions[:limit], f"first {limit:,} of {len(self):,} images"
-        )
-
-    def hold_out(self, count):
-        """Two splits: all but the last `count` examples, and those."""
-        if not 0 < count < len(self):
-            raise errors.DataError(
-                f"{self.name}: `count` must be in (0, {len(self)}). Received: {count}"
-            )
-        return (
-            self._part(self.positions[:-count], f"all but the last {count:,} images"),
-            self._part(self.positions[-count:], f"the last {count:,} training images"),
-        )
-
-    def _part(self, positions, note):
-        note = f"{note} ({self.note})" if self.note else note
-        return dataclasses.replace(self, positions=positions, note=note)
+    def _rows(self, where):
+        return {"positions": self.positions[where]}
 
 
 class _Images:
@@ -125,7 +106,12 @@ class _Images:
         return self._split.read(np.arange(len(self))[where])
 
 
-def load(split, data_dir=None, tmp_dir=None, download=False):
+def load(
+    split: str,
+    data_dir: str | None = None,
+    tmp_dir: str | None = None,
+    download: bool = False,
+) -> StreamedSplit:
     """Opens a split's archive, `train_32x32.tar` or `valid_32x32.tar`.
 
     It is looked for in `data_dir`, and in `data_dir`/downloads/manual, where
@@ -143,8 +129,7 @@ def load(split, data_dir=None, tmp_dir=None, download=False):
     """
     del tmp_dir
     split = "valid" if split == "test" else split
-    if split not in ARCHIVES:
-        raise errors.DataError(f"`split` must be 'train' or 'valid'. Received: {split}")
+    dataset.check_split(split, tuple(ARCHIVES))
     how = (
         f"put {ARCHIVES['train']} and {ARCHIVES['valid']} there; image-net.org no "
         "longer has them, academictorrents.com does"
@@ -177,3 +162,14 @@ def identify(split, count):
             f"{count:,} images: the box-filtered set of image-net.org, not the paper's"
         )
     return f"imagenet32/{split}", f"{count:,} of {NUM_EXAMPLES[split]:,} images"
+
+
+DATASET = dataset.ImageDataset(
+    name="imagenet32",
+    loader=load,
+    image_shape=IMAGE_SHAPE,
+    num_levels=NUM_LEVELS,
+    num_held_out=2000,
+    source="train_32x32.tar and valid_32x32.tar, from academictorrents.com",
+    paper_split="1,281,149 and 49,999 images; not image-net.org's set of that name",
+)

@@ -9,12 +9,12 @@ set is news.en.heldout-00000-of-00050, one of 50 held-out shards.
 import fnmatch
 import os
 
-import tensorflow as tf
+from data import dataset
+from data.reading import archives, errors, files, prepared
+from data.text import corpora, lines
 
-from data.lm1b_shards import TEST_FILES, TRAIN_FILES
-from data.reading import archives, errors, prepared
-from data.text import corpora
-
+TRAIN_FILES = "news.en-000[0-9][0-9]-of-00100"
+TEST_FILES = "news.en.heldout-00000-of-00050"
 ARCHIVE = "1-billion-word-language-modeling-benchmark-r13output.tar.gz"
 # That of tensorflow_datasets, which downloads it.
 ARCHIVE_SHA256 = "01ba60381110baf7f189dfd2b8374de371e8c9a340835793f190bdae9e90a34e"
@@ -33,13 +33,14 @@ _HOW_TO_GET_IT = (
 
 
 def load(
-    split,
-    data_dir=None,
-    tmp_dir=None,
-    download=False,
-    files=None,
-    archive_sha256=ARCHIVE_SHA256,
-):
+    split: str,
+    data_dir: str | None = None,
+    tmp_dir: str | None = None,
+    download: bool = False,
+    train_files: str = TRAIN_FILES,
+    eval_files: str = TEST_FILES,
+    archive_sha256: str = ARCHIVE_SHA256,
+) -> corpora.Corpus:
     """Finds a split in the first of these that `data_dir` has.
 
     1. Shards, in `data_dir` or in the folders that the archive unpacks to. A single
@@ -55,25 +56,24 @@ def load(
         $TFDS_DATA_DIR or ~/tensorflow_datasets.
       tmp_dir: optional str, where a download goes.
       download: bool.
-      files: optional str, a pattern of shard names in place of the official
-        `TRAIN_FILES` or `TEST_FILES`.
+      train_files: str, a pattern of shard names, for the split "train".
+      eval_files: str, one for the split "test".
       archive_sha256: str, hexadecimal.
 
     Returns:
       `corpora.Corpus`.
     """
-    official = {"train": TRAIN_FILES, "test": TEST_FILES}
-    if split not in official:
-        raise errors.DataError(f"`split` must be 'train' or 'test'. Received: {split}")
-    pattern = files or official[split]
+    patterns = {"train": train_files, "test": eval_files}
+    dataset.check_split(split)
+    pattern = patterns[split]
     data_dir = prepared.data_dir_of(data_dir, download, _HOW_TO_GET_IT)
     found = _shards(data_dir, pattern)
     if found:
         return _of_shards(split, found)
     archive = os.path.join(data_dir, ARCHIVE)
-    if tf.io.gfile.exists(archive):
+    if files.exists(archive):
         return _of_archive(split, archive, pattern, archive_sha256)
-    if not files:
+    if pattern in (TRAIN_FILES, TEST_FILES):
         corpus = _of_prepared(split, data_dir, tmp_dir, download)
         if corpus:
             return corpus
@@ -92,8 +92,8 @@ def _shards(data_dir, pattern):
         folders += [os.path.join(root, f"{name}{_SUFFIX}") for name in _FOLDERS]
     found = {}
     for folder in folders:
-        if tf.io.gfile.isdir(folder):
-            for name in tf.io.gfile.listdir(folder):
+        if files.is_folder(folder):
+            for name in files.names(folder):
                 if fnmatch.fnmatchcase(name, pattern):
                     found.setdefault(name, os.path.join(folder, name))
     return found
@@ -104,9 +104,9 @@ def _of_shards(split, found):
 
     def chunks():
         for name in names:
-            yield from corpora.read_lines(found[name])
+            yield from lines.read_in_pieces(found[name])
 
-    sizes = [tf.io.gfile.stat(found[name]).length for name in names]
+    sizes = [files.size(found[name]) for name in names]
     for name, size in zip(names, sizes, strict=True):
         if not size:
             raise errors.DataError(f"{found[name]} is empty. Copy the shard again")
@@ -130,7 +130,7 @@ def _of_archive(split, path, pattern, sha256):
         empty = True
         for name, content in shards:
             empty = False
-            yield corpora.split_lines(content, f"{path}, member {name},")
+            yield lines.split(content, f"{path}, member {name},")
         if empty:
             raise errors.DataError(f"{path} has no members {pattern}")
 
@@ -175,3 +175,26 @@ def _note(split, names):
 
 def _known_words(names):
     return KNOWN_WORDS.get(names[0]) if len(names) == 1 else None
+
+
+DATASET = dataset.TextDataset(
+    name="lm1b",
+    loader=load,
+    num_held_out=1000,
+    source="https://www.statmt.org/lm-benchmark/, its archive or shards of it",
+    paper_split="shards 1 to 99, and held-out shard 0 of 50",
+    options=(
+        dataset.Option(
+            name="train_files",
+            type=str,
+            default=TRAIN_FILES,
+            meaning="lm1b: pattern of the shards to train on",
+        ),
+        dataset.Option(
+            name="eval_files",
+            type=str,
+            default=TEST_FILES,
+            meaning="lm1b: pattern of the test shards",
+        ),
+    ),
+)

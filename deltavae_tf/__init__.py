@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from deltavae_tf.models.text_vae import TextVAE
     from deltavae_tf.objectives import ELBO, GECO, BetaVAE, FreeBits, KLAnnealing
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "AR1": "distributions.ar1",

@@ -1,10 +1,11 @@
 """What differs between Keras backends. The only file that asks which one is in use."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-import keras
+import numpy as np
 
 from deltavae_tf import errors
 
@@ -95,6 +96,16 @@ def sampler_seed(key: Tensor) -> Tensor:
     return key if name == "jax" else tf.bitcast(key, tf.int32)
 
 
+def concrete(x: Any) -> np.ndarray | None:
+    """A tensor's values, NumPy; None while a graph is made, where there are none."""
+    if isinstance(x, keras.KerasTensor):
+        return None
+    try:
+        return np.asarray(x)
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+
+
 def make_variables(layer: keras.layers.Layer, *inputs: Any) -> None:
     """Calls a layer once, for its variables alone.
 
@@ -165,8 +176,91 @@ def replica_id() -> int | Tensor:
     return 0 if context is None else context.replica_id_in_sync_group
 
 
-def sum_over_replicas(x: Tensor) -> Tensor:
-    """The sum of a tensor over the replicas of a training step; itself for one."""
+def replicas_of(model: keras.Model) -> int:
+    """How many replicas a keras.Model trains on."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.num_replicas_in_sync if strategy else 1
+
+
+def scope_of(model: keras.Model) -> Any:
+    """Context in which a keras.Model's variables are made."""
+    strategy = getattr(model, "_distribute_strategy", None)
+    return strategy.scope() if strategy else contextlib.nullcontext()
+
+
+def shared_batch(model: keras.Model, batch: Any) -> Any:
+    """An iterator of one batch, shared out to the replicas of a model."""
+    data = tf.data.Dataset.from_tensors(batch)
+    return iter(model.distribute_strategy.experimental_distribute_dataset(data))
+
+
+def first_replica(x: Any) -> Any:
+    """What the first replica has of a value; the value itself, if it is not shared."""
+    if name == "tensorflow" and isinstance(x, tf.distribute.DistributedValues):
+        return x.values[0]
+    return x
+
+
+def is_dataset(x: Any) -> bool:
+    """Whether it is a `tf.data.Dataset`."""
+    return name == "tensorflow" and isinstance(x, tf.data.Dataset)
+
+
+def map_checked(dataset: Any, check: Callable[[Any], None]) -> Any:
+    """The same `tf.data.Dataset`; each batch is looked at on its way.
+
+    Args:
+      dataset: `tf.data.Dataset`.
+      check: function of a batch with NumPy arrays, that raises.
+    """
+    spec = dataset.element_spec
+
+    def look(*leaves):
+        check(tf.nest.pack_sequence_as(spec, leaves))
+        return np.bool_(True)
+
+    def pass_on(*batch):
+        batch = batch if isinstance(spec, tuple) else batch[0]
+        seen = tf.numpy_function(look, tf.nest.flatten(batch), tf.bool)
+        with tf.control_dependencies([seen]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    # Behind the step's back: it does not wait.
+    return dataset.map(pass_on).prefetch(1)
+
+
+def separate(variables: Iterable[keras.Variable]) -> None:
+    """Gives variables arrays of their own, on JAX, where a step donates them.
+
+    Keras lets weights and their average share arrays when `fit` ends.
+    """
+    if name == "jax":
+        for variable in variables:
+            variable.assign(jax.numpy.copy(variable.value))
+
+
+def examples_before(size: Any) -> Any:
+    """How many examples the replicas before this one have: 0 for the first.
+
+    Args:
+      size: int or int32 scalar, this replica's.
+    """
+    if name == "jax" or num_replicas() == 1:
+        return 0
+    if tf.distribute.get_replica_context() is None:
+        return 0  # Outside of `strategy.run` there is one batch, the whole.
+    number = replica_id()
+    places = tf.range(num_replicas())
+    sizes = sum_over_replicas(tf.where(places == number, size, 0))
+    return tf.reduce_sum(tf.where(places < number, sizes, 0))
+
+
+def sum_over_replicas(x: Any) -> Any:
+    """The sums of tensors over the replicas of a training step; themselves for one.
+
+    Args:
+      x: tensor, or list of them.
+    """
     if name == "jax" or num_replicas() == 1:
         return x
     context = tf.distribute.get_replica_context()
@@ -209,7 +303,10 @@ def value_and_gradients(
         gradients = tape.gradient(value, [v.value for v in variables])
     missing = [v.path for v, g in zip(variables, gradients, strict=True) if g is None]
     if missing:
-        raise ValueError(f"No gradient reaches {len(missing)} variables: {missing[:5]}")
+        raise errors.UserError(
+            "Each weight that trains must matter to the loss: use these layers, or set "
+            f"their `trainable` to False. Received: no gradient for {missing[:5]}"
+        )
     # Keras squares the duplicates of sparse gradients one by one; see CONTRIBUTING.md.
     gradients = [tf.convert_to_tensor(g) for g in gradients]
     if num_replicas() > 1:
@@ -223,7 +320,7 @@ def value_and_gradients(
 def _value_and_gradients_on_jax(function, variables, state):
     def pure(values, state_values):
         mapping = list(zip([*variables, *state], [*values, *state_values], strict=True))
-        with keras.StatelessScope(state_mapping=mapping) as scope:
+        with keras.StatelessScope(mapping, collect_losses=True) as scope:
             value, others = function()
         return value, (others, [scope.get_current_value(v) for v in state])
 
@@ -235,3 +332,29 @@ def _value_and_gradients_on_jax(function, variables, state):
     for variable, new in zip(state, after, strict=True):
         variable.assign(new)
     return value, gradients, others
+
+
+def stateless_step(
+    function: Callable[[Any], Any],
+    parts: Sequence[Sequence[keras.Variable]],
+    state: Any,
+    data: Any,
+) -> tuple[Any, Any]:
+    """A step as Keras's `fit` takes it on JAX: a function of state and data alone.
+
+    Args:
+      function: callable (data) -> logs, that assigns variables.
+      parts: list of lists of keras.Variable, of which `state` has the values.
+      state: tuple of lists of arrays.
+      data: what the function takes.
+
+    Returns:
+      logs, the state after it.
+    """
+    variables = [variable for part in parts for variable in part]
+    values = [value for part in state for value in part]
+    mapping = list(zip(variables, values, strict=True))
+    with keras.StatelessScope(mapping, collect_losses=True) as scope:
+        logs = function(data)
+    after = [[scope.get_current_value(v) for v in part] for part in parts]
+    return logs, tuple(after)

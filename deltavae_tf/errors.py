@@ -12,6 +12,9 @@ class UserError(ValueError):
     It is a `ValueError`, so that code which catches those goes on working.
     """
 
+    # Keras leaves the message of an error with this mark as it is: one line.
+    _keras_call_info_injected = True
+
     # TensorFlow makes exceptions anew, inside of functions that it compiles, of classes
     # with the plain initializer; any other class would come out as a StagingError. It
     # also serves two built-in parents, as below.

@@ -10,12 +10,13 @@ plain graph, and `keras.random` repeats itself on every replica.
 
 import enum
 import functools
+import operator
 from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
 
-from deltavae_tf import backend
+from deltavae_tf import backend, errors
 
 
 class Purpose(enum.IntEnum):
@@ -73,9 +74,14 @@ def make_key(seed: int | backend.Tensor) -> backend.Tensor:
 
     A seed that is such a key already is returned as it is.
     """
-    if len(getattr(seed, "shape", ())) == 1:
+    if tuple(getattr(seed, "shape", ())) == (2,):
         return seed
-    seed = int(seed)
+    try:
+        seed = operator.index(seed)
+    except TypeError:
+        raise errors.UserError(
+            f"`seed` must be an integer, or a key uint32 [2]. Received: {seed!r}"
+        ) from None
     words = np.array([seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF], np.uint32)
     return ops.convert_to_tensor(words, dtype="uint32")
 

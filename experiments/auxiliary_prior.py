@@ -4,88 +4,75 @@ r"""Trains the auxiliary prior of a finished run further; encoder and decoder st
       --output_dir=/tmp/cifar10_aux --data_dir=~/data --train_steps=2000
 
 Starts from the run's averaged weights (--raw_weights: from the raw ones) and writes a
-run folder of its own, which every other program reads. Distortion and AR(1) rate are
-the run's; the auxiliary rate falls. Other numbers by --hparams, such as learning_rate
-(by default constant at 1e-3).
+run folder of its own, which every other program reads. Distortion and rate under the
+training prior are the run's; the auxiliary rate falls. Other numbers by --hparams, such
+as learning_rate (by default constant at 1e-3).
 """
 
-import dataclasses
-
-from absl import logging
-
-from deltavae_tf.training import run_folder
-from experiments import finished, flags, runs
-from experiments import hparams as registry
+from experiments import flags
 
 FLAGS = flags.FLAGS
 
 
-class AuxiliaryRun(runs.ImageRun):
-    """A run that starts from another's weights and trains the auxiliary prior alone.
+def main(_):
+    """Trains and evaluates."""
+    from deltavae_tf import errors
+    from experiments import quiet, train
 
-    Args: as `runs.ImageRun`, and
-      source: `DeltaVAE` of the same size.
-    """
+    if not FLAGS.warm_start_from or not FLAGS.output_dir:
+        raise errors.UserError(
+            "--warm_start_from (the folder of a trained run) and --output_dir (another "
+            f"folder) are needed. Received: {FLAGS.warm_start_from} and "
+            f"{FLAGS.output_dir}"
+        )
+    quiet.libraries()
+    source = flags.trained(FLAGS.warm_start_from, unfinished=False)
+    if source.model.auxiliary_prior is None:
+        raise errors.UserError(
+            "A decoder alone has no auxiliary prior to train. "
+            f"Received: --warm_start_from={source.path}"
+        )
+    hparams = source.hparams.replace(
+        trained_part="auxiliary_prior",
+        learning_rate_schedule="constant",
+        learning_rate=1e-3,
+        train_steps=FLAGS.train_steps or source.hparams.train_steps,
+    ).changed(FLAGS.hparams)
+    options = flags.options(
+        seed=source.options.seed,
+        use_test_set=source.options.use_test_set,
+        write_samples=False,
+        warm_start_from=None,
+    )
+    with _run(hparams, options, source.model) as run:
+        train.run_all(run, hparams)
 
-    def __init__(self, experiment, hparams, options, source):
-        super().__init__(experiment, hparams, options)
-        self._source = source
 
-    def train(self):
-        """As `ImageRun.train`."""
-        if not self.state.manager.steps():
-            pairs = zip(self.model.weights, self._source.weights, strict=True)
+def _run(hparams, options, source):
+    """A `Run` that starts from the weights of another model of the same size."""
+    from experiments.runs import run as runs
+
+    class AuxiliaryRun(runs.Run):
+        """As `Run`; its first checkpoint, of step 0, is the source's weights."""
+
+        def _start(self):
+            pairs = zip(self.model.weights, source.weights, strict=True)
             for mine, its in pairs:
                 mine.assign(its)
             self.model.steps.assign(0)
             if self.state.average is not None:
                 self.state.average.reset()
             self.state.save(0)
-        return super().train()
 
-
-def main(_):
-    """Trains and evaluates."""
-    logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
-    if not FLAGS.warm_start_from or not FLAGS.output_dir:
-        raise ValueError(
-            "--warm_start_from (the folder of a trained run) and --output_dir (another "
-            "folder) are needed"
-        )
-    source = finished.load(FLAGS.warm_start_from, not FLAGS.raw_weights)
-    if source.model.auxiliary_prior is None:
-        raise ValueError(f"{source.path} is a decoder alone: it has no auxiliary prior")
-    _, held = run_folder.read_identity(source.path)
-    hparams = dataclasses.replace(
-        source.hparams,
-        trained_part="auxiliary_prior",
-        learning_rate_schedule="constant",
-        learning_rate=1e-3,
-        train_steps=FLAGS.train_steps or source.hparams.train_steps,
-    )
-    changes = registry.parse(type(hparams), FLAGS.hparams)
-    hparams = dataclasses.replace(hparams, **changes)
-    options = runs.Options(
-        output_dir=FLAGS.output_dir,
-        seed=held["random_seed"],
-        data_dir=FLAGS.data_dir,
-        tmp_dir=FLAGS.tmp_dir,
-        download=FLAGS.generate_data,
-        use_test_set=held["eval_use_test_set"],
-        iterations_per_loop=FLAGS.iterations_per_loop,
-        save_seconds=FLAGS.save_checkpoints_secs,
-        keep_max=FLAGS.keep_checkpoint_max,
-        jit_compile=FLAGS.xla_compile,
-        write_samples=False,
-        flags_text=flags.as_text(),
-    )
-    with AuxiliaryRun("auxiliary_prior", hparams, options, source.model) as run:
-        if run.train() < hparams.train_steps:
-            return
-        found = run.evaluate()
-    print(f"Step {found['step']}, {found['num_examples']:,} images of {found['data']}:")
-    print(runs.table(runs.summary(found)))
+    return AuxiliaryRun(hparams, options)
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    flags.run(
+        main,
+        (
+            *("warm_start_from", "output_dir", "raw_weights", "train_steps", "hparams"),
+            *flags.DATA,
+            *("iterations_per_loop", "xla_compile"),
+        ),
+    )

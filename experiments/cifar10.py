@@ -9,8 +9,7 @@ cifar-10-python.tar.gz), its record files, or what tensorflow_datasets prepared;
 cifar10_ablation, cifar10_best and table6_... (a GPU or TPU); see --registry_help.
 """
 
-from experiments import flags, image_program
+from experiments import train
 
 if __name__ == "__main__":
-    flags.defaults(hparams_set="cifar10_small", iterations_per_loop=25)
-    flags.run(lambda _: image_program.main("cifar10"))
+    train.alias("cifar10_small", iterations_per_loop=25)

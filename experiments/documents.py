@@ -9,8 +9,7 @@ the 300 test sentences. Then see what it learned:
   python -m experiments.sample_text --output_dir=/tmp/documents --kind=interpolate
 """
 
-from experiments import flags, program, text_runs
+from experiments import train
 
 if __name__ == "__main__":
-    flags.defaults(hparams_set="documents", iterations_per_loop=10)
-    flags.run(lambda _: program.main("documents", text_runs.TextRun))
+    train.alias("documents", iterations_per_loop=10)

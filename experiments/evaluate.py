@@ -1,126 +1,119 @@
-r"""Evaluates a trained image run in every way that the paper's tables and figures use.
+r"""Evaluates a trained run in every way that the paper's tables and figures use.
 
   python -m experiments.evaluate --output_dir=/tmp/cifar10 --data_dir=~/data \
       --importance_samples=16
 
-Prints, and writes to full_evaluation.json in the run folder: the exact one-sample
-negative ELBO with the AR(1) and with the auxiliary prior, of raw and averaged weights,
-with standard errors; importance-weighted bounds; active units; mutual information; the
-linear probe's accuracy. Every number is of the run's held-out split, but for active
-units and mutual information, which look at --train_images of its training images.
+Prints, and writes to evaluation.json in the run folder: the exact one-sample negative
+ELBO with the training prior and with the auxiliary prior, of raw and averaged weights,
+with standard errors; importance-weighted bounds; active units; mutual information; of
+images with classes the linear probe and the agreement of reconstructions. Every number
+is of the run's held-out split, but for those that look at --train_examples of its
+training examples. --twin names the run of the decoder alone: then the gain is told, the
+share of the auxiliary rate that the decoder did not know.
+
+--metric_help lists every number, with its unit and its meaning.
 """
 
-import json
-import os
-
-import numpy as np
-from absl import logging
-
-from deltavae_tf import units
-from deltavae_tf.evaluation import importance, likelihood
-from deltavae_tf.training import checkpoints
-from experiments import finished, flags, measure, runs
-from experiments.inputs import batches
+from experiments import flags
 
 FLAGS = flags.FLAGS
 _SAMPLES = flags.flags.DEFINE_integer(
     "importance_samples", 16, "K, a power of two; 0: no such bound.", lower_bound=0
 )
-_IMAGES = flags.flags.DEFINE_integer(
-    "importance_images", 1000, "Held-out images for that bound.", lower_bound=1
+_IMPORTANCE = flags.flags.DEFINE_integer(
+    "importance_examples", 1000, "Held-out examples for that bound.", lower_bound=1
 )
-_TRAIN_IMAGES = flags.flags.DEFINE_integer(
-    "train_images", 10_000, "Training images that are looked at.", lower_bound=2
+_TRAIN_EXAMPLES = flags.flags.DEFINE_integer(
+    "train_examples", 10_000, "Training examples that are looked at.", lower_bound=2
 )
-FILE = "full_evaluation.json"
+_RECONSTRUCTIONS = flags.flags.DEFINE_integer(
+    "reconstructions", 1000, "Held-out images that are reconstructed.", lower_bound=0
+)
+_TWIN = flags.define_path(
+    "twin", None, "The run folder of the decoder alone, evaluated on the same split."
+)
+_METRIC_HELP = flags.flags.DEFINE_bool("metric_help", False, "Print metrics, and exit.")
+UNFINISHED = flags.flags.DEFINE_bool(
+    "unfinished", False, "Take a run that has not reached its train_steps as it is."
+)
 
 
 def main(_):
     """Evaluates, prints, writes."""
-    logging.set_verbosity(logging.WARNING)
-    path = finished.folder()
+    from deltavae_tf import errors
+
     if _SAMPLES.value & (_SAMPLES.value - 1):
-        raise ValueError(
+        raise errors.UserError(
             f"--importance_samples must be a power of two. Received: {_SAMPLES.value}"
         )
-    found = {}
+    from experiments import quiet
+
+    quiet.libraries(info=False)
+    if _METRIC_HELP.value:
+        print(metric_help())
+        return
+    import os
+
+    from deltavae_tf.evaluation import record as records
+    from deltavae_tf.evaluation import tables, verdict
+
+    weights = {}
     for use_average in (False, True):
-        run = finished.load(path, use_average)
-        if run.weights in found:  # No average was kept.
-            continue
-        size, dims = run.hparams.eval_batch_size, run.problem.num_dims
-        evaluator = likelihood.Evaluator(run.model)
-        found[run.weights] = measure.rate_distortion(
-            evaluator, run.held_out, size, dims
-        )
-    found = {
-        "step": run.step,
-        "data_note": run.held_out.note,
-        **found,
-        "latents": measure.latents(
-            run.model,
-            run.training,
-            run.held_out,
-            size,
-            run.problem.num_classes,
-            _TRAIN_IMAGES.value,
-        ),
-        "importance": _importance(run, dims),
-    }
-    with checkpoints.atomic_file(os.path.join(path, FILE)) as file:
-        file.write(json.dumps(found, indent=1).encode() + b"\n")
-    _show(found, run)
+        run = flags.trained(use_average=use_average, unfinished=UNFINISHED.value)
+        if run.weights not in weights:  # Else no average was kept.
+            weights[run.weights], context = _measure(run)
+    from experiments.runs import run as runs
+
+    record = runs.record_of(run, run.step, context, weights)
+    record = records.update(os.path.join(run.path, records.FILE), record)
+    note = context.held_out.note
+    print(f"Step {run.step}, {context.held_out.name}{f' ({note})' * bool(note)}:")
+    print(tables.of_record(record))
+    for line in (*context.remarks, *verdict.remarks(record), verdict.line(record)):
+        print(line)
 
 
-def _importance(run, dims):
-    """{prior: {K: bits/dim}} of the first images, with the number of images."""
-    if not _SAMPLES.value or run.model.encoder is None:
-        return {}
-    found = {}
-    data = batches.evaluation_batches(
-        run.held_out, run.hparams.eval_batch_size, _IMAGES.value
+def _measure(run):
+    """({split: {metric: number}}, the context) of one kind of weights."""
+    from deltavae_tf.evaluation import context, likelihood, metric
+
+    data = run.data
+    data.load()
+    limits = context.Limits(
+        training=_TRAIN_EXAMPLES.value,
+        importance_examples=_IMPORTANCE.value,
+        importance_samples=_SAMPLES.value,
+        reconstructions=_RECONSTRUCTIONS.value,
     )
-    for prior in ("training", "auxiliary"):
-        weights = importance.ImportanceWeights(run.model, prior)(data, _SAMPLES.value)
-        found[prior] = {
-            str(k): float(np.mean(units.bits_per_dim(bound, dims)))
-            for k, bound in importance.bounds(weights).items()
-        }
-    return {**found, "num_examples": len(weights)}
+    found = context.Context(
+        run.model,
+        data.evaluated(data.held_out),
+        data.evaluated(data.training),
+        limits,
+        likelihood.Evaluator(run.model),
+        twin_distortion=_twin_distortion(),
+    )
+    return metric.measure(found), found
 
 
-def _show(found, run):
-    note = f" ({run.held_out.note})" if run.held_out.note else ""
-    print(f"Step {run.step}, {run.held_out.name}{note}:")
-    rows = []
-    for weights in ("raw", "average"):
-        if weights in found:
-            value = found[weights]
-            rows.append({
-                "weights": weights,
-                "AR(1): bits/dim": value["nelbo_bpd"],
-                "+-": value["nelbo_bpd_stderr"],
-                "aux: bits/dim": value["nelbo_aux_bpd"],
-                "distortion bits": value["distortion_bits"],
-                "AR(1) rate bits": value["rate_bits"],
-                "aux rate bits": value["rate_aux_bits"],
-            })  # fmt: skip
-    print(runs.table(rows))
-    latents = found["latents"]
-    if latents:
-        print(
-            f"Active units: {latents['active_units']} of {latents['units']}. Mutual "
-            f"information: {latents['mutual_information_bits']:.2f} bits (at most "
-            f"{latents['log_num_examples_bits']:.2f}, log N)."
-        )
-    if "probe_accuracy" in latents:
-        print(f"Linear probe: {latents['probe_accuracy']:.1%}.")
-    for prior, bounds in found["importance"].items():
-        if prior != "num_examples":
-            shown = ", ".join(f"K={k}: {value:.4f}" for k, value in bounds.items())
-            count = found["importance"]["num_examples"]
-            print(f"Importance-weighted, {prior}, {count:,} images, bits/dim: {shown}")
+def _twin_distortion():
+    """Nats per example of --twin, or None."""
+    if not _TWIN.value:
+        return None
+    from deltavae_tf.evaluation import record as records
+
+    return records.numbers(records.read(_TWIN.value))["distortion_nats"]
+
+
+def metric_help():
+    """Every metric: name, unit, meaning."""
+    from deltavae_tf.evaluation import metric
+
+    return "\n".join(
+        f"{found.name:<32} {found.unit:<20} {found.meaning}"
+        for found in metric.metrics()
+    )
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    flags.run(main, (*flags.TRAINED, *flags.DATA))

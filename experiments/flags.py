@@ -1,20 +1,21 @@
-"""Tensor2Tensor's trainer flags, and how a binary starts and fails.
+"""Tensor2Tensor's trainer flags, and what programs make of them.
 
-A binary imports this module, may choose other defaults with `defaults(...)`, and ends
+A program imports this module, may choose other defaults with `defaults(...)`, and ends
 
     if __name__ == "__main__":
-        flags.run(main)
+        flags.run(main, flags.TRAINING)
+
+where the second argument names the shared flags that it reads, for its --help. Nothing
+here imports TensorFlow: a program does so in `main`, once its flags are known to be
+right.
 """
 
-import difflib
-import linecache
-import re
-import sys
-import traceback
+from absl import flags
 
-from absl import app, flags, logging
-
-from experiments import hparams as registry
+from deltavae_tf import errors
+from experiments import program
+from experiments.program import define_path as define_path
+from experiments.program import run as run
 
 FLAGS = flags.FLAGS
 
@@ -23,9 +24,9 @@ flags.DEFINE_string("problem", None, "The data set; by default the hparams set's
 flags.DEFINE_string("model", "delta_vae", "Kept for Tensor2Tensor's command lines.")
 flags.DEFINE_string("hparams_set", None, "A set of numbers; see --registry_help.")
 flags.DEFINE_string("hparams", "", "Changes to the set, such as 'dropout=0.1,beta=2'.")
-flags.DEFINE_string("data_dir", None, "Where the data set is, or will be put.")
-flags.DEFINE_string("tmp_dir", "/tmp/t2t_datagen", "For downloads.")
-flags.DEFINE_string(
+program.define_path("data_dir", None, "Where the data set is, or will be put.")
+program.define_path("tmp_dir", "/tmp/t2t_datagen", "For downloads.")
+program.define_path(
     "output_dir",
     None,
     "The run's folder. Given again with the same hyper-parameters, the run goes on "
@@ -89,105 +90,124 @@ flags.DEFINE_integer("random_seed", 0, "Of weights, data order and noise.")
 flags.DEFINE_bool(
     "eval_use_test_set", False, "Evaluate on the test split, not on held-out training."
 )
-flags.DEFINE_string(
+program.define_path(
     "warm_start_from",
     None,
     "A checkpoint, or a run's folder, whose weights to start from at step 0.",
 )
 flags.DEFINE_bool("registry_help", False, "Print hparams sets and fields, and exit.")
 flags.DEFINE_bool("raw_weights", False, "Read a run's raw weights, not their average.")
-flags.DEFINE_string("decode_hparams", "", "Settings of decoding, as in --hparams.")
-flags.DEFINE_string("decode_from_file", None, "What to decode.")
-flags.DEFINE_string("decode_to_file", None, "Where to write what was decoded.")
+program.define_path(
+    "decode_from_file", None, "A text file, a sentence a line: what to decode."
+)
+program.define_path("decode_to_file", None, "Where to write what was decoded.")
+program.define_path(
+    "t2t_usr_dir",
+    None,
+    "Your own data sets, priors, posteriors, objectives, encoders, decoders, metrics, "
+    "sets and sweeps: a Python file, or a folder of them, imported first.",
+)
 
-_OURS = ("deltavae_tf", "data", "experiments")
+# Which of these flags a kind of program reads.
+DATA = ("data_dir", "tmp_dir", "generate_data", "t2t_usr_dir")
+CHOICE = ("problem", "hparams_set", "hparams", "registry_help", "t2t_usr_dir")
+TRAINED = ("output_dir", "raw_weights", "t2t_usr_dir")
+DEVICES = (
+    *("worker_gpu", "use_tpu", "cloud_tpu_name", "tpu_num_shards"),
+    *("iterations_per_loop", "xla_compile"),
+)
+TRAINING = (
+    *CHOICE,
+    *DATA,
+    *("output_dir", "train_steps", "eval_steps", "schedule", "local_eval_frequency"),
+    *("keep_checkpoint_max", "save_checkpoints_secs", "random_seed"),
+    *("eval_use_test_set", "warm_start_from"),
+    *DEVICES,
+)
 
 
 def defaults(**values):
-    """Other defaults for one binary: `defaults(hparams_set="digits")`."""
+    """Other defaults for one program: `defaults(hparams_set="digits")`."""
     for name, value in values.items():
         FLAGS.set_default(name, value)
 
 
 def hparams():
     """The hyper-parameters that the command line asks for."""
+    from experiments import sets
+
+    chosen = sets.hparams(_set_name(), FLAGS.hparams)
     changes = {
         "problem": FLAGS.problem,
         "train_steps": FLAGS.train_steps,
         "eval_steps": FLAGS.eval_steps,
         "eval_every": FLAGS.local_eval_frequency,
     }
-    if FLAGS.hparams_set is None:
-        raise ValueError("--hparams_set is needed; --registry_help lists the sets")
-    chosen = registry.hparams(FLAGS.hparams_set, FLAGS.hparams)
     given = {name: value for name, value in changes.items() if value is not None}
-    return type(chosen).from_dict({**chosen.to_dict(), **given})
+    return chosen.replace(**given)
+
+
+def _set_name():
+    """--hparams_set, or the smallest set that is named after --problem."""
+    from experiments import sets
+
+    if FLAGS.hparams_set is not None:
+        return FLAGS.hparams_set
+    for name in (FLAGS.problem, f"{FLAGS.problem}_small"):
+        if name in sets.set_names():
+            return name
+    raise errors.UserError(
+        "--hparams_set is needed, or a --problem that has a set of its own name; "
+        f"--registry_help lists them. Received: --problem={FLAGS.problem}"
+    )
+
+
+def options(**changes):
+    """The `runs.options.Options` of the command line, on its devices."""
+    from deltavae_tf.training import engines
+    from experiments.runs.options import Options
+
+    found = {
+        "output_dir": FLAGS.output_dir,
+        "seed": FLAGS.random_seed,
+        "data_dir": FLAGS.data_dir,
+        "tmp_dir": FLAGS.tmp_dir,
+        "download": FLAGS.generate_data,
+        "use_test_set": FLAGS.eval_use_test_set,
+        "iterations_per_loop": FLAGS.iterations_per_loop,
+        "save_seconds": FLAGS.save_checkpoints_secs,
+        "keep_max": FLAGS.keep_checkpoint_max,
+        "jit_compile": FLAGS.xla_compile,
+        "flags_text": as_text(),
+        "warm_start_from": FLAGS.warm_start_from,
+        **changes,
+    }
+    if not found["output_dir"]:
+        raise errors.UserError(
+            "--output_dir is needed: the folder that receives the run. Received: none"
+        )
+    if "engine" not in found:
+        found["engine"] = engines.make(
+            FLAGS.use_tpu, FLAGS.cloud_tpu_name, FLAGS.tpu_num_shards, FLAGS.worker_gpu
+        )
+    return Options(**found)
+
+
+def trained(path=None, **changes):
+    """The trained run in --output_dir (or in `path`), as the flags say."""
+    from experiments.runs import load
+
+    found = {
+        "use_average": not FLAGS.raw_weights,
+        "data_dir": FLAGS.data_dir,
+        "tmp_dir": FLAGS.tmp_dir,
+        "download": FLAGS.generate_data,
+        **changes,
+    }
+    return load.load(path or FLAGS.output_dir, **found)
 
 
 def as_text():
     """This module's flags, one a line: a run's `flags.txt`, fit for --flagfile."""
     ours = FLAGS.flags_by_module_dict()[__name__]
     return "".join(f"{flag.serialize()}\n" for flag in ours if flag.value is not None)
-
-
-def run(main, argv=None):
-    """Parses the flags and runs `main(argv)`; never returns.
-
-    An error whose text is ours ends in that one line and exit status 1. Any other is
-    a bug and keeps its stack trace, as does every one under --verbosity=1.
-    """
-    app.run(lambda arguments: _guarded(main, arguments), argv, flags_parser=_parse)
-
-
-def _parse(argv):
-    try:
-        rest = FLAGS(argv)
-    except flags.UnrecognizedFlagError as error:
-        near = difflib.get_close_matches(error.flagname, list(FLAGS), n=1)
-        hint = f"; did you mean --{near[0]}?" if near else "."
-        _fail(f"unknown flag --{error.flagname}{hint} --help lists them")
-    except flags.Error as error:
-        _fail(error)
-    if len(rest) > 1:
-        _fail(f"unexpected argument {rest[1]!r}: flags look like --name=value")
-    if FLAGS.registry_help:
-        print(registry.describe())
-        sys.exit(0)
-    return rest
-
-
-def _guarded(main, arguments):
-    try:
-        return main(arguments)
-    except KeyboardInterrupt:
-        _fail("interrupted; --output_dir keeps what was saved", status=130)
-    except Exception as error:
-        told = _from_pipeline(error)
-        ours = told or _is_ours(error)
-        if not ours or logging.get_verbosity() >= logging.DEBUG:
-            raise
-        _fail(told or error)
-
-
-def _from_pipeline(error):
-    """The line of a `DataError` that a tf.data function raised, which TensorFlow
-    wraps into one of its own; "" for any other error."""
-    found = re.search(
-        r"^data\.reading\.errors\.DataError: (.*)$", str(error), re.MULTILINE
-    )
-    return found[1] if found else ""
-
-
-def _is_ours(error):
-    """Whether the text was written for the user: by the system, or by our `raise`."""
-    if isinstance(error, OSError):
-        return True
-    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
-    package = frame.f_globals.get("__name__", "").split(".")[0]
-    source = linecache.getline(frame.f_code.co_filename, line)
-    return package in (*_OURS, "__main__") and source.strip().startswith("raise ")
-
-
-def _fail(error, status=1):
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    sys.exit(status)

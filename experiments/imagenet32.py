@@ -10,8 +10,7 @@ the splits are printed: 49,999 validation images are the paper's data set, 50,00
 another one, whose numbers do not compare.
 """
 
-from experiments import flags, image_program
+from experiments import train
 
 if __name__ == "__main__":
-    flags.defaults(hparams_set="imagenet32_small", iterations_per_loop=25)
-    flags.run(lambda _: image_program.main("imagenet32"))
+    train.alias("imagenet32_small", iterations_per_loop=25)

@@ -17,8 +17,7 @@ shards, such as held-out ones:
       --hparams=train_files=news.en.heldout-0001[01]*,eval_files=news.en.heldout-00012*
 """
 
-from experiments import flags, program, text_runs
+from experiments import train
 
 if __name__ == "__main__":
-    flags.defaults(hparams_set="lm1b_small", iterations_per_loop=10)
-    flags.run(lambda _: program.main("lm1b", text_runs.TextRun))
+    train.alias("lm1b_small", iterations_per_loop=10)

@@ -13,9 +13,7 @@ is run, and no accelerator is needed.
 
 import json
 
-import tensorflow as tf
-
-from experiments import build, costs, flags, runs
+from experiments import flags
 
 FLAGS = flags.FLAGS
 _PEAK = flags.flags.DEFINE_float(
@@ -38,19 +36,26 @@ RATES = {
 
 
 def count(hparams, num_cores):
-    """The costs of a step of an image set on one of `num_cores` cores."""
+    """The costs of a step of a set on one of `num_cores` cores."""
+    from deltavae_tf import errors
+
     if hparams.batch_size % num_cores:
-        raise ValueError(
+        raise errors.UserError(
             "--tpu_num_shards must divide the batch. "
             f"Received: batch_size={hparams.batch_size}, {num_cores} cores"
         )
-    problem = build.problem(hparams.problem)
-    model = build.image_model(hparams, problem.image_shape, problem.num_levels)
-    size = hparams.batch_size // num_cores
+    import tensorflow as tf
+
+    from experiments import build
+    from experiments.runs import costs, data
+    from experiments.runs.options import Options
+
+    model = build.model(hparams)
+    spec = data.of(hparams, Options(output_dir="")).batch_spec(
+        hparams.batch_size // num_cores
+    )
     batch = {
-        "image": tf.TensorSpec((size, *problem.image_shape), tf.uint8),
-        "index": tf.TensorSpec([size], tf.int32),
-        "mask": tf.TensorSpec([size], tf.float32),
+        name: tf.TensorSpec(*shape_and_type) for name, shape_and_type in spec.items()
     }
     return costs.of_step(model, batch, has_average=hparams.ema_decay > 0)
 
@@ -85,6 +90,8 @@ def report(found, rates):
 
 def text(name, hparams, num_cores, plan):
     """The plan for the terminal."""
+    from deltavae_tf.evaluation import tables
+
     size = hparams.batch_size // num_cores
     state, activations = plan["state_bytes"], plan["activation_bytes"]
     lines = [
@@ -110,7 +117,7 @@ def text(name, hparams, num_cores, plan):
         }
         for device, times in plan["step"].items()
     ]
-    lines.append(runs.table(rows))
+    lines.append(tables.terminal(rows))
     lines.append(
         "\nLower bounds: no device reaches its peak rates, and neither the all-reduce "
         "nor the data pipeline is in them."
@@ -120,30 +127,41 @@ def text(name, hparams, num_cores, plan):
 
 def main(_):
     """Counts and prints."""
+    from deltavae_tf import errors
+    from experiments import quiet
+
     if (_PEAK.value is None) != (_MEMORY.value is None):
-        raise ValueError("--peak_tflops and --memory_gbs go together: give both")
+        raise errors.UserError(
+            "--peak_tflops and --memory_gbs go together: give both. "
+            f"Received: {_PEAK.value} and {_MEMORY.value}"
+        )
     rates = RATES
     if _PEAK.value is not None:
         if not (_PEAK.value > 0 and _MEMORY.value > 0):
-            raise ValueError(
+            raise errors.UserError(
                 "--peak_tflops and --memory_gbs must be above 0. "
                 f"Received: {_PEAK.value} and {_MEMORY.value}"
             )
         rates = {"given rates": (_PEAK.value * 1e12, _MEMORY.value * 1e9, None)}
     hparams = flags.hparams()
+    quiet.libraries(info=False)
     found = count(hparams, FLAGS.tpu_num_shards)
     plan = report(found, rates)
     if _JSON.value:
         asked = {
-            "hparams_set": FLAGS.hparams_set,
+            "hparams_set": FLAGS.hparams_set or FLAGS.problem,
             "dtype": hparams.dtype,
             "batch_size": hparams.batch_size,
             "cores": FLAGS.tpu_num_shards,
         }
         print(json.dumps({**asked, **plan}, indent=1))
     else:
-        print(text(FLAGS.hparams_set, hparams, FLAGS.tpu_num_shards, plan))
+        print(
+            text(
+                FLAGS.hparams_set or FLAGS.problem, hparams, FLAGS.tpu_num_shards, plan
+            )
+        )
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    flags.run(main, (*flags.CHOICE, "tpu_num_shards"))

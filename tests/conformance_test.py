@@ -24,8 +24,8 @@ from deltavae_tf.training import checkpoints
 from tests import testing
 
 B, H, W, C = 3, 4, 5, 6
-NOT_LAYERS_OF_THEIR_OWN = (
-    delta_vae.DeltaVAE,
+NOT_LAYERS_OF_THEIR_OWN = (  # The model and what it is made of.
+    *delta_vae.DeltaVAE.__mro__,
     text_vae.TextVAE,
     training_step.TrainingStep,
     weight_norm.KernelAndBias,

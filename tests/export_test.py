@@ -14,17 +14,16 @@ import tensorflow as tf
 from deltavae_tf import backend
 from deltavae_tf.export import images as export
 from deltavae_tf.export import saved_model
-from experiments import build, hparams
-from tests import testing
+from tests import testing, tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
 SHAPE, LEVELS = (8, 8, 1), 17
 IMAGES = np.random.default_rng(0).integers(0, LEVELS, (4, *SHAPE)).astype("uint8")
 FLOATS = IMAGES.astype("float32")
 MODELS = {
-    "delta": "",
-    "plain": "method=vae",
-    "no latents": "method=autoregressive",
+    "delta": tiny.image_model,
+    "plain": lambda seed: tiny.image_model(seed, alpha=(0, 0)),
+    "no latents": tiny.image_decoder_alone,
 }
 
 # Runs where importing anything of ours or TFP is an error. (TensorFlow itself imports
@@ -62,8 +61,7 @@ print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 
 
 def make(name="delta"):
-    chosen = hparams.hparams("digits_tiny", MODELS[name])
-    model = build.image_model(chosen, SHAPE, LEVELS, seed=5)
+    model = MODELS[name](seed=5)
     testing.randomize(model, scale=0.15)
     model._sample = backend.graph(model.decoder.sample)  # XLA would compile longer.
     return model
@@ -313,7 +311,7 @@ def test_keras_file(delta, tmp_path):
 def test_weights_file(delta, tmp_path):
     path = str(tmp_path / "model.weights.h5")
     export.write_weights(delta[0], path)
-    again = build.image_model(hparams.hparams("digits_tiny"), SHAPE, LEVELS)
+    again = tiny.image_model()
     again.load_weights(path)
     for one, other in zip(again.weights, delta[0].weights, strict=True):
         np.testing.assert_array_equal(one, other)

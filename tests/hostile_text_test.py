@@ -19,7 +19,8 @@ import pytest
 
 from data import imagenet32, lm1b
 from data.reading import errors
-from data.text import corpora, sentences, vocabulary
+from data.text import lines as text_lines
+from data.text import sentences, vocabulary
 from tests import hostile
 from tests.data import imagenet32_test, lm1b_test, text_fakes
 
@@ -138,7 +139,7 @@ def test_giant_lines(tmp_path, before):
     with pytest.raises(errors.DataError, match="a line of more than"):
         read_all(tmp_path)
     with pytest.raises(errors.DataError, match="a line of more than"):
-        corpora.split_lines(content, "here")
+        text_lines.split(content, "here")
     # Read in pieces: a line without end is not taken into memory.
     with open(tmp_path / SHARD, "wb") as file:
         file.truncate(8 << 30)

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -95,3 +96,35 @@ def test_who_may_import_what(name, path):
     if any(name.startswith(f"deltavae_tf.{part}") for part in BACKEND_NEUTRAL):
         assert not roots & {"tensorflow", "jax", "tensorflow_probability"}, name
     assert "tf_keras" not in roots
+
+
+# Of programs, benchmarks, the README and the notebooks; all other tests are of the
+# library and of data/, and build their models without experiments/.
+_OF_PROGRAMS = ("experiments/", "benchmarks_test.py", "readme_test.py")
+_OF_PROGRAMS += ("notebooks_test.py",)
+
+
+def library_tests():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        name = path.relative_to(ROOT / "tests").as_posix()
+        if not name.startswith(_OF_PROGRAMS):
+            yield name, path
+
+
+@pytest.mark.parametrize("name, path", library_tests())
+def test_tests_of_the_library_do_without_experiments(name, path):
+    roots = {other.split(".")[0] for other in imported(path)}
+    # A module of tests/experiments counts as one of experiments/.
+    wrong = {o for o in imported(path) if o.startswith("tests.experiments")}
+    assert not wrong | roots & {"experiments", "benchmarks"}, name
+    # A program that a test hands to another process is a text in it.
+    text = path.read_text(encoding="utf-8")
+    lines = re.findall(r"^\s*(?:from|import) experiments\b.*", text, re.MULTILINE)
+    started = re.findall(r"-m.{0,5}experiments\.\w+", text)
+    assert not lines + started, name
+
+
+def test_that_test_looks_at_the_library():
+    names = {name for name, _ in library_tests()}
+    assert {"training/loop_test.py", "tiny.py", "models/delta_vae_test.py"} <= names
+    assert len(names) > 40

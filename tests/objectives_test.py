@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deltavae_tf import objectives
-from experiments import build, hparams
+import deltavae_tf
+from deltavae_tf import objectives, units
+from tests import tiny
 
 DISTORTION = np.array([30.0, 10.0, 20.0], np.float32)
 CHANNELS = np.array([[2.0, 0.5], [4.0, 0.1], [0.0, 0.6]], np.float32)
@@ -143,18 +144,6 @@ def test_bad_arguments(make, message):
         make()
 
 
-METHODS = {
-    "vae": ("ELBO", ""),
-    "beta_vae": ("BetaVAE", "beta=0.3"),
-    "free_bits": ("FreeBits", "free_bits=9"),
-    "free_bits_per_channel": ("FreeBits", "free_bits=9"),
-    "kl_annealing": ("KLAnnealing", "anneal_steps=7"),
-    "geco": ("GECO", "geco_distortion_bpd=2"),
-    "independent_delta_vae": ("ELBO", "target_rate_bits=9"),
-    "autoregressive": ("ELBO", ""),
-}
-
-
 def batch_of(size):
     rng = np.random.default_rng(0)
     return {
@@ -164,17 +153,35 @@ def batch_of(size):
     }
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_one_hyper_parameter_chooses_the_method(method):
-    """What is built, and that a step's loss is the objective's."""
-    name, numbers = METHODS[method]
-    chosen = hparams.hparams("digits_tiny", f"method={method},{numbers}".rstrip(","))
-    model = build.image_model(chosen, (8, 8, 1), 17)
-    assert type(model.objective).__name__ == name
-    bits = 9 if method == "independent_delta_vae" else 0
+OBJECTIVES = {
+    "elbo": objectives.ELBO(),
+    "beta": objectives.BetaVAE(0.3),
+    "free_bits": objectives.FreeBits(units.nats(9.0)),
+    "free_bits_per_channel": objectives.FreeBits(units.nats(9.0), per_channel=True),
+    "kl_annealing": objectives.KLAnnealing(7),
+    "geco": objectives.GECO(units.nats_from_bits_per_dim(2, 64)),
+}
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """A plain VAE, whose parts serve every objective."""
+    return tiny.image_model(alpha=(0, 0))
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, "independent", "alone"])
+def test_the_loss_of_a_step_is_the_objectives(name, plain):
+    bits = 0
+    if name == "independent":
+        bits = 9
+        model = tiny.independent_model(units.nats(9.0))
+    elif name == "alone":
+        model = tiny.image_decoder_alone()
+    else:
+        parts = (plain.encoder, plain.decoder, plain.prior, plain.auxiliary_prior)
+        model = deltavae_tf.DeltaVAE(*parts, objective=OBJECTIVES[name])
+        assert model.objective is OBJECTIVES[name]
     np.testing.assert_allclose(model.committed_rate() / np.log(2), bits, rtol=1e-6)
-    if method != "autoregressive":
-        assert (model.prior.alpha == 0).all()
     batch = batch_of(4)
     terms = {k: v.numpy() for k, v in model(batch, training=False).items()}
     model.check_rate(terms["rate"])
@@ -192,8 +199,7 @@ def test_one_hyper_parameter_chooses_the_method(method):
 
 
 def test_the_state_moves_in_training_only_and_is_a_weight():
-    chosen = hparams.hparams("digits_tiny", "method=geco,geco_distortion_bpd=2")
-    model = build.image_model(chosen, (8, 8, 1), 17)
+    model = tiny.image_model(alpha=(0, 0), objective=OBJECTIVES["geco"])
     named = {v.name: v for v in model.weights}
     batch = batch_of(4)
     model.compute_loss(batch, y_pred=model(batch), training=False)
@@ -205,13 +211,8 @@ def test_the_state_moves_in_training_only_and_is_a_weight():
 
 
 def test_independent_posteriors_keep_their_distance():
-    chosen = hparams.hparams(
-        "digits_tiny", "method=independent_delta_vae,alpha_min=.5,alpha_max=.9"
-    )
-    model = build.image_model(chosen, (8, 8, 1), 17)
-    # By default as much as the AR(1) of its alphas: Equation 1.
-    alpha = np.array([0.5, 0.9])
-    delta = 0.5 * np.sum(6 * np.log1p(alpha**2) - np.log1p(-(alpha**2)))
+    delta = 5.0
+    model = tiny.independent_model(delta)
     np.testing.assert_allclose(model.committed_rate(), delta, rtol=1e-6)
     rng = np.random.default_rng(1)
     for scale in (0.1, 1.0, 30.0):

@@ -9,7 +9,7 @@ import pytest
 from absl import app, flags, logging  # noqa: F401 (app and logging define flags.)
 
 from experiments import flags as our_flags  # noqa: F401
-from experiments import hparams as registry
+from experiments import sets
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAMS = sorted((ROOT / "experiments").rglob("*.py"))
@@ -75,8 +75,9 @@ def own_flags(path, seen=()):
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr.startswith("DEFINE_") and node.args:
-                names.add(ast.literal_eval(node.args[0]))
+            defines = node.func.attr.startswith(("DEFINE_", "define_path"))
+            if defines and node.args and isinstance(node.args[0], ast.Constant):
+                names.add(node.args[0].value)
         module = getattr(node, "module", None) or ""
         if isinstance(node, ast.ImportFrom) and module.split(".")[0] == "experiments":
             for alias in node.names:
@@ -108,17 +109,19 @@ def problems_of(module, arguments):
             except ValueError as error:
                 problems.append(f"--{name}: {error}")
         given[name] = value
+    hparams_set = given.get("hparams_set") or default_set(path)
     try:
-        if "hparams_set" in given:
-            registry.hparams(given["hparams_set"], given.get("hparams", ""))
-        else:
-            kind = registry.ImageHparams
-            if module.rsplit(".", 1)[1] in ("lm1b", "documents"):
-                kind = registry.TextHparams
-            registry.parse(kind, given.get("hparams", ""))
+        if hparams_set:
+            sets.hparams(hparams_set, given.get("hparams", ""))
     except ValueError as error:
         problems.append(str(error))
     return problems
+
+
+def default_set(path):
+    """The hparams set that `train.alias` gives a program, or None."""
+    found = re.search(r'train\.alias\("(\w+)"', path.read_text(encoding="utf-8"))
+    return found and found[1]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))

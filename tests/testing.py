@@ -1,5 +1,7 @@
 """Helpers of several tests."""
 
+import socket
+
 import keras
 import numpy as np
 from keras import ops
@@ -48,3 +50,14 @@ def tolerance(layer):
     """Absolute tolerance for comparing two ways to compute a layer's outputs."""
     policy = keras.dtype_policies.get(layer.dtype_policy)
     return 2e-5 if policy.compute_dtype == "float32" else 0.1
+
+
+def free_ports(count):
+    """Ports of this machine that nobody listens at, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("localhost", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports

@@ -19,7 +19,7 @@ from data.reading import errors
 _PREFETCHED_BATCHES = 4
 
 
-def training_batches(split, batch_size, seed, start_step=0, num_shards=1, shard=0):
+def training_batches(split, batch_size, seed, start_step=0):
     """Shuffled batches without end.
 
     Every epoch is a new permutation of the split, cut into `N // batch_size`
@@ -28,16 +28,13 @@ def training_batches(split, batch_size, seed, start_step=0, num_shards=1, shard=
 
     Args:
       split: `splits.Split` of `N >= batch_size` examples.
-      batch_size: int, of the whole batch, over all shards.
+      batch_size: int.
       seed: int.
       start_step: int, the step of the first batch that comes out.
-      num_shards: int, a divisor of `batch_size`: how many pipelines share a batch.
-      shard: int, which contiguous part of every batch comes out of this one.
 
     Returns:
-      Infinite `tf.data.Dataset` of batches of `batch_size // num_shards` examples.
+      Infinite `tf.data.Dataset` of batches.
     """
-    part = _part_of_batch(batch_size, num_shards, shard)
     if start_step < 0:
         raise errors.DataError(f"`start_step` must be >= 0. Received: {start_step}")
     num_examples = len(split)
@@ -56,7 +53,7 @@ def training_batches(split, batch_size, seed, start_step=0, num_shards=1, shard=
             tf.range(num_examples), seed=epoch_seed, alg="philox"
         )
         order = order[: steps_per_epoch * batch_size]
-        order = tf.reshape(order, [steps_per_epoch, batch_size])[:, part]
+        order = tf.reshape(order, [steps_per_epoch, batch_size])
         done = tf.where(epoch == start_epoch, start_batch, 0)
         return tf.data.Dataset.from_tensor_slices(order[done:])
 
@@ -70,29 +67,26 @@ def training_batches(split, batch_size, seed, start_step=0, num_shards=1, shard=
     return without_sharding(positions.map(gather, split.parallel_reads))
 
 
-def evaluation_batches(split, batch_size, limit=None, num_shards=1, shard=0):
+def evaluation_batches(split, batch_size, limit=None):
     """Each example exactly once, in order; the last batch is padded.
 
-    Shapes stay static, as XLA needs, and the mask keeps means exact. All shards
-    have the same number of batches, though the last may hold padding alone.
+    Shapes stay static, as XLA needs, and the mask keeps means exact.
 
     Args:
       split: `splits.Split`.
-      batch_size: int, of the whole batch, over all shards.
+      batch_size: int.
       limit: optional int, stops after the first `limit` examples.
-      num_shards: int, a divisor of `batch_size`: how many pipelines share a batch.
-      shard: int, which contiguous part of every batch comes out of this one.
 
     Returns:
-      Finite `tf.data.Dataset` of batches of `batch_size // num_shards` examples.
+      Finite `tf.data.Dataset` of batches.
     """
-    part = _part_of_batch(batch_size, num_shards, shard)
+    orders.check_batch_size(batch_size)
     if limit is not None:
         split = split.first(limit)
     num_examples = len(split)
     num_batches = -(-num_examples // batch_size)
     gather = split.gatherer()
-    offsets = tf.range(batch_size, dtype=tf.int64)[part]
+    offsets = tf.range(batch_size, dtype=tf.int64)
 
     def batch(step):
         positions = step * batch_size + offsets
@@ -107,29 +101,10 @@ def evaluation_batches(split, batch_size, limit=None, num_shards=1, shard=0):
     )
 
 
-def _part_of_batch(batch_size, num_shards, shard):
-    """The slice of every batch that belongs to `shard`."""
-    if batch_size < 1:
-        raise errors.DataError(
-            f"`batch_size` must be at least 1. Received: {batch_size}"
-        )
-    if num_shards < 1 or batch_size % num_shards:
-        raise errors.DataError(
-            f"`num_shards` must divide `batch_size`, {batch_size}. "
-            f"Received: {num_shards}"
-        )
-    if not 0 <= shard < num_shards:
-        raise errors.DataError(
-            f"`shard` must be in [0, num_shards) = [0, {num_shards}). Received: {shard}"
-        )
-    size = batch_size // num_shards
-    return slice(shard * size, (shard + 1) * size)
-
-
 def without_sharding(dataset):
     """Adds what both kinds of batches share: prefetching, and who shards."""
     options = tf.data.Options()
-    # The arguments say which shard this is; tf.distribute must not shard again.
+    # Every pipeline gives whole batches; tf.distribute must not take files from it.
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.OFF
     )

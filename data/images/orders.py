@@ -24,12 +24,17 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
 
-def steps_per_epoch(split, batch_size):
-    """How many whole batches a split has; a DataError if none."""
+def check_batch_size(batch_size):
+    """Raises a DataError unless it is at least 1."""
     if batch_size < 1:
         raise errors.DataError(
             f"`batch_size` must be at least 1. Received: {batch_size}"
         )
+
+
+def steps_per_epoch(split, batch_size):
+    """How many whole batches a split has; a DataError if none."""
+    check_batch_size(batch_size)
     if batch_size > len(split):
         raise errors.DataError(
             f"{split.name}: `batch_size` must be at most the number of examples, "

@@ -76,10 +76,7 @@ def evaluation_batches(split, batch_size, limit=None):
     """
     if limit is not None:
         split = split.first(limit)
-    if batch_size < 1:
-        raise errors.DataError(
-            f"`batch_size` must be at least 1. Received: {batch_size}"
-        )
+    orders.check_batch_size(batch_size)
     columns = split.columns()
     found = []
     for first in range(0, len(split), batch_size):

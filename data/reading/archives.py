@@ -15,6 +15,7 @@ import zlib
 from data.reading import errors, files
 
 _CHUNK = 1 << 20
+_GZIP = b"\x1f\x8b"
 # All that is no member's content: 2,048 blocks, where official archives have hundreds.
 _MAX_HEADERS = 1 << 20
 # What `xz -9` asks for is 65 MiB; a hostile header may ask for 4 GiB.
@@ -53,6 +54,24 @@ def read(path, limit):
         if not content:
             raise errors.DataError(f"{path} is empty. Put the whole file there")
         return content
+
+
+@contextlib.contextmanager
+def open_gzip(path):
+    """Opens a file to read its bytes; a context manager.
+
+    It is unpacked on the way where it begins as gzip does, whatever its name. What
+    goes wrong within the context is a `DataError`.
+    """
+    with _explained(path):
+        with files.open_binary(path) as file:
+            packed = file.read(len(_GZIP)) == _GZIP
+        with files.open_binary(path) as file:
+            if packed:
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    yield unpacked
+            else:
+                yield file
 
 
 def read_members(path, names, limit, total_limit, md5):

@@ -9,6 +9,11 @@ import os
 import numpy as np
 
 
+def expanded(path: str) -> str:
+    """The path with the home folder in place of a leading `~`."""
+    return os.path.expanduser(path) if _is_local(path) else path
+
+
 def exists(path):
     """Whether there is a file or folder of that path."""
     if _is_local(path):
@@ -23,6 +28,22 @@ def is_folder(path):
         return os.path.isdir(path)
     with _as_os_error():
         return _gfile().isdir(path)
+
+
+def names(path: str) -> list[str]:
+    """The names of what a folder holds, a list of str."""
+    if _is_local(path):
+        return os.listdir(path)
+    with _as_os_error():
+        return _gfile().listdir(path)
+
+
+def size(path: str) -> int:
+    """How many bytes a file has."""
+    if _is_local(path):
+        return os.path.getsize(path)
+    with _as_os_error():
+        return _gfile().stat(path).length
 
 
 @contextlib.contextmanager

@@ -6,13 +6,10 @@ import hashlib
 import json
 from collections.abc import Callable
 
-import tensorflow as tf
+from data.text import lines as text_lines
 
-from data.reading import errors
-
-_CHUNK_BYTES = 1 << 20
-# A line is read whole; no sentence has a million characters.
-_LONGEST_LINE = 1 << 20
+# Another number for another text of the same files: `fingerprint` tells them apart.
+_CLEANING = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,7 +19,7 @@ class Corpus:
     Attributes:
       name: str, such as "lm1b/test".
       note: str, what a number measured on it has to say beside it.
-      chunks: () -> iterator of lists of bytes, raw lines without their ends.
+      chunks: () -> iterator of lists of bytes, raw lines as `lines.split` gives them.
       sources: tuple, what tells it from another corpus: file names and sizes.
       known_words: optional int, how many words (ends of sentences included) there
         must be.
@@ -36,35 +33,37 @@ class Corpus:
 
     def fingerprint(self):
         """Hexadecimal; another corpus, or other files, have another one."""
-        told = json.dumps([self.name, self.note, self.sources])
+        told = json.dumps([_CLEANING, self.name, self.note, self.sources])
         return hashlib.sha256(told.encode()).hexdigest()[:8]
 
     def cleaned(self, counts=None):
         """Iterates over lists of str, the lines that can be used.
 
-        Empty lines are left out, and bytes that are no UTF-8 become U+FFFD; both are
-        counted.
+        Empty lines are left out, bytes that are no UTF-8 become U+FFFD, and what
+        `lines.clean` names goes; all are counted.
 
         Args:
-          counts: optional `collections.Counter`, receives "lines", "empty lines" and
-            "lines with invalid UTF-8".
+          counts: optional `collections.Counter`, receives "lines", "empty lines",
+            "lines with invalid UTF-8" and `lines.TRIMMED`.
         """
         counts = collections.Counter() if counts is None else counts
         for chunk in self.chunks():
-            lines = []
-            for raw in chunk:
+            found = []
+            for raw in _split_again(chunk):
                 counts["lines"] += 1
                 try:
                     line = raw.decode()
                 except UnicodeDecodeError:
                     counts["lines with invalid UTF-8"] += 1
                     line = raw.decode(errors="replace")
-                if line.strip():
-                    lines.append(line)
+                cleaned = text_lines.clean(line)
+                if cleaned:
+                    found.append(cleaned)
+                    counts[text_lines.TRIMMED] += cleaned != line
                 else:
                     counts["empty lines"] += 1
-            if lines:
-                yield lines
+            if found:
+                yield found
 
     def lines(self):
         """Iterates over the lines that can be used, each a str."""
@@ -72,36 +71,10 @@ class Corpus:
             yield from lines
 
 
-def read_lines(path):
-    """Iterates over lists of raw lines of a file, about a megabyte at a time."""
-    rest = b""
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            while block := file.read(_CHUNK_BYTES):
-                *lines, rest = (rest + block).split(b"\n")
-                yield _checked(lines, path)
-                _checked([rest], path)
-    except tf.errors.OpError as error:
-        raise errors.DataError(
-            f"{path} cannot be read. Received: {errors.one_line(error)}"
-        ) from error
-    if rest:
-        yield [rest]
-
-
-def split_lines(content, name):
-    """The raw lines of bytes; `name` says where they are from, for messages."""
-    return _checked(content.removesuffix(b"\n").split(b"\n"), name)
-
-
-def _checked(lines, name):
-    """The lines, none of which is too long."""
-    if max(map(len, lines), default=0) > _LONGEST_LINE:
-        raise errors.DataError(
-            f"{name} has a line of more than {_LONGEST_LINE:,} bytes: it must be "
-            "text, a sentence a line"
-        )
-    return lines
+def _split_again(chunk):
+    """The lines of a chunk that may come from a library which splits at LF alone."""
+    for raw in chunk:
+        yield from raw.splitlines(keepends=True) or [b""]
 
 
 def num_words(line):

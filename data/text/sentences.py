@@ -14,12 +14,18 @@ import tqdm
 from data.images import splits
 from data.reading import errors, files
 from data.text import corpora
+from data.text import lines as text_lines
 from data.text import vocabulary as vocabularies
 
-_FORMAT = 1
+_FORMAT = 2
 _LINES_AT_ONCE = 4096
 _WORDS_MAY_DIFFER = 10
 _MAX_COUNTS = 1 << 16
+_TREATMENTS = {
+    "empty lines": "left out",
+    "lines with invalid UTF-8": "repaired by U+FFFD",
+    text_lines.TRIMMED: "trimmed",
+}
 _ARRAYS = ("values", "lengths", "words", "characters")
 
 
@@ -142,6 +148,7 @@ def _encode(corpus, vocabulary, progress):
             f"{corpus.name} has no lines that are not empty. Received: "
             f"{counts['lines']} lines"
         )
+    text_lines.log_trimmed(counts[text_lines.TRIMMED], corpus.name)
     arrays = [np.concatenate(part) for part in (values, lengths, words, characters)]
     total = int(arrays[2].sum(dtype=np.int64))
     # Tools differ by a word or two over what is unprintable.
@@ -163,9 +170,8 @@ def _sentences(corpus, arrays, counts, vocabulary_size):
             f"; remove the cache. Received: an id of {largest:,}, {len(values):,} ids"
         )
     notes = [corpus.note] if corpus.note else []
-    for what in ("empty lines", "lines with invalid UTF-8"):
+    for what, treatment in _TREATMENTS.items():
         if counts.get(what):
-            treatment = "left out" if what == "empty lines" else "repaired by U+FFFD"
             notes.append(f"{counts[what]:,} {what} {treatment}")
     ends = np.cumsum(lengths, dtype=np.int64)
     return Sentences(

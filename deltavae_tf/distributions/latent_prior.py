@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from keras import ops
 
-from deltavae_tf import errors
+from deltavae_tf import backend, errors
 from deltavae_tf.backend import Tensor, tfd
 
 
@@ -96,8 +96,7 @@ class DistributionPrior(LatentPrior):
 
     The rate is TFP's KL where one is registered, else log q(z) - log p(z) of the one
     sampled z: unbiased, but noisy, and not always above 0. Nothing is known of what it
-    commits to, so `committed_rate` is 0. It cannot be sampled from given noise, nor
-    saved.
+    commits to, so `committed_rate` is 0. It has no temperature, and cannot be saved.
 
     Args:
       distribution: `tfd.Distribution` of batch shape `[]` and event shape `[n, d]`.
@@ -138,6 +137,22 @@ class DistributionPrior(LatentPrior):
         """An error: TFP has no sample that is a function of given noise."""
         raise self._lacks("samples of given noise", "sample_from_noise")
 
+    def sample_from_keys(self, keys: Tensor, temperature: float = 1.0) -> Tensor:
+        """Samples, each from a key of its own.
+
+        Args:
+          keys: uint32 `[B, 2]`.
+          temperature: 1.0; an error if another is asked for.
+
+        Returns:
+          float32 `[B, n, d]`.
+        """
+        if temperature != 1:
+            raise self._lacks("a temperature", "sample_from_noise")
+        seeds = [backend.sampler_seed(keys[i]) for i in range(keys.shape[0])]
+        each = [self.distribution.sample(seed=seed) for seed in seeds]
+        return ops.cast(ops.stack(each), "float32")
+
     def get_config(self) -> dict[str, Any]:
         """An error: TFP's distributions do not say what they were made of."""
         raise self._lacks("a config to be saved with", "get_config")
@@ -163,7 +178,7 @@ def as_prior(prior: Any) -> Any:
     if isinstance(prior, tfd.Distribution):
         warnings.warn(
             f"The prior {prior.name} is a plain distribution: its committed rate is "
-            "taken for 0, and it can be neither sampled from nor saved",
+            "taken for 0, it has no temperature, and it cannot be saved",
             stacklevel=3,
         )
         return DistributionPrior(prior)

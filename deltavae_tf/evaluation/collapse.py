@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from deltavae_tf.errors import UserError
+
 _LOG_2PI = np.log(2 * np.pi)
 _BLOCK = 512
 
 
-def active_units(loc, threshold=0.01):
+def active_units(loc: np.ndarray, threshold: float = 0.01) -> tuple[int, int]:
     """How many latents move with the data: Var_x E_q[z | x] >= threshold.
 
     Args:
@@ -20,12 +22,14 @@ def active_units(loc, threshold=0.01):
     """
     loc = np.asarray(loc, np.float64)
     if len(loc) < 2:
-        raise ValueError(f"Active units need at least 2 examples. Received: {len(loc)}")
+        raise UserError(f"Active units need at least 2 examples. Received: {len(loc)}")
     variance = loc.reshape(len(loc), -1).var(axis=0)
     return int((variance >= threshold).sum()), len(variance)
 
 
-def mutual_information(loc, scale, seed=0):
+def mutual_information(
+    loc: np.ndarray, scale: np.ndarray, seed: int = 0
+) -> tuple[float, float]:
     """I(x; z) under q(z | x) and the N examples, each as likely.
 
     One z for each example: mean of ln q(z | x) - ln (1/N sum_j q(z | x_j)). It cannot

@@ -1,9 +1,13 @@
 """The importance-weighted bound: tighter than the ELBO, with K samples of z."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from deltavae_tf import backend, noise
+from deltavae_tf.errors import UserError
 
 
 class ImportanceWeights:
@@ -14,10 +18,11 @@ class ImportanceWeights:
       prior: "training" or "auxiliary", which p(z).
     """
 
-    def __init__(self, model, prior="auxiliary"):
+    def __init__(self, model: Any, prior: str = "auxiliary") -> None:
         if model.encoder is None:
-            raise ValueError(
-                "The autoregressive baseline has no latents: its likelihood is exact."
+            raise UserError(
+                "A decoder alone has no latents: its likelihood is exact. Received: a "
+                "model without an encoder"
             )
         self._model = model
         self._prior = model.chosen_prior(prior)
@@ -35,7 +40,7 @@ class ImportanceWeights:
         log_likelihood = ops.cast(model.decode(z, x).log_prob(x), "float32")
         return log_likelihood + self._prior.log_prob(z) - q.log_prob(z)
 
-    def __call__(self, batches, num_samples):
+    def __call__(self, batches: Iterable[dict], num_samples: int) -> np.ndarray:
         """The log weights of every example.
 
         Args:
@@ -58,11 +63,13 @@ class ImportanceWeights:
             ]
             parts.append(np.stack(columns, axis=1).astype("float64"))
         if not parts:
-            raise ValueError("The evaluation data is empty.")
+            raise UserError(
+                "The evaluation data is empty: give one example or more. Received: none"
+            )
         return np.concatenate(parts)
 
 
-def bounds(log_weights):
+def bounds(log_weights: np.ndarray) -> dict[int, np.ndarray]:
     """The bounds with 1, 2, 4, ..., K samples, from the same log weights.
 
     That with k samples averages over the K / k groups of k: so it never rises with k,
@@ -79,7 +86,7 @@ def bounds(log_weights):
     log_weights = np.asarray(log_weights, np.float64)
     count, num_samples = log_weights.shape
     if num_samples < 1 or num_samples & (num_samples - 1):
-        raise ValueError(f"K must be a power of two. Received: {num_samples}")
+        raise UserError(f"K must be a power of two. Received: {num_samples}")
     found, k = {}, 1
     while k <= num_samples:
         groups = log_weights.reshape(count, num_samples // k, k)

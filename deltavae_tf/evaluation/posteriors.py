@@ -1,12 +1,16 @@
 """The posteriors of a data set: what probes, collapse measures and t-SNE look at."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from deltavae_tf import backend
+from deltavae_tf.errors import UserError
 
 
-def moments(model, batches):
+def moments(model: Any, batches: Iterable[dict]) -> dict[str, np.ndarray]:
     """q(z | x) of every example.
 
     Args:
@@ -31,5 +35,7 @@ def moments(model, batches):
         part.update({k: batch[k] for k in ("label", "index")})
         parts.append({k: ops.convert_to_numpy(v)[real] for k, v in part.items()})
     if not parts:
-        raise ValueError("The evaluation data is empty.")
+        raise UserError(
+            "The evaluation data is empty: give one example or more. Received: none"
+        )
     return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}

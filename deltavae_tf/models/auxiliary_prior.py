@@ -160,7 +160,7 @@ class LSTMPrior(keras.layers.Layer, latent_prior.LatentPrior):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            **super().get_config(),
+            **keras.layers.Layer.get_config(self),
             "units": self.units,
             "latent_channels": self.latent_channels,
         }

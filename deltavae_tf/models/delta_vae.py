@@ -5,6 +5,7 @@ This module has its terms. How it trains is in `training_step`, what it draws in
 """
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,12 +17,18 @@ from deltavae_tf import backend, errors, noise, objectives
 from deltavae_tf.backend import Tensor
 from deltavae_tf.distributions import latent_prior
 from deltavae_tf.models import batch as batches
-from deltavae_tf.models import image_data, latent_sampling, training_step
+from deltavae_tf.models import (
+    contract,
+    decoder_contract,
+    image_data,
+    keras_methods,
+    latent_sampling,
+)
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
 class DeltaVAE(
-    image_data.ImageData, latent_sampling.LatentSampling, training_step.TrainingStep
+    image_data.ImageData, latent_sampling.LatentSampling, keras_methods.KerasMethods
 ):
     """A variational autoencoder whose rate cannot fall below delta.
 
@@ -86,11 +93,13 @@ class DeltaVAE(
         **kwargs: Any,
     ) -> None:
         super().__init__(objective, **kwargs)
+        noise.make_key(seed)  # Its error, now.
         if (encoder is None) != (prior is None):
             raise errors.UserError(
                 "`encoder` and `prior` go together: give both, or neither for the "
                 f"autoregressive baseline. Received: {encoder}, {prior}"
             )
+        contract.check_parts(encoder, decoder, auxiliary_prior)
         self.encoder = encoder
         self.decoder = decoder
         self.prior = latent_prior.as_prior(prior)
@@ -113,9 +122,18 @@ class DeltaVAE(
 
     def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.__call__`; the first call makes the weights."""
-        if self._example is None:
-            self._example = batches.describe(batch)
-        return super().__call__(batch, *args, **kwargs)
+        if self.built:
+            return super().__call__(batch, *args, **kwargs)
+        before = self._example
+        self._example = before or batches.describe(batch)
+        with warnings.catch_warnings():
+            # Of what the call itself raises when it comes to it.
+            warnings.filterwarnings("ignore", "Layer .* looks like it has unbuilt")
+            try:
+                return super().__call__(batch, *args, **kwargs)
+            except Exception:
+                self._example, self.built = before, False
+                raise
 
     def call(self, batch: Any, training: bool = False) -> dict[str, Tensor]:
         x, index, _ = batches.unpack(batch)
@@ -123,7 +141,9 @@ class DeltaVAE(
         step = self.steps + 1 if training else 0
         keys = noise.fold(noise.fold(root, step)[None], index)
         dropout_keys = noise.fold(keys, noise.Purpose.DROPOUT) if training else None
-        return self.terms(x, keys, dropout_keys)
+        terms = self.terms(x, keys, dropout_keys)
+        contract.check_terms(self, terms)
+        return terms
 
     def segments(self, x: Tensor) -> Tensor | None:
         """Which sequence each latent belongs to; None where an example is one."""
@@ -141,9 +161,9 @@ class DeltaVAE(
           dropout_keys: uint32 `[B, 2]`, or None without dropout.
         """
         if self.encoder is None:
-            distribution = self._decode(None, x, dropout_keys)
             nothing = ops.zeros(ops.shape(x)[:1], dtype="float32")
-            distortion = -ops.cast(distribution.log_prob(x), "float32")
+            distribution = self._decode(None, x, dropout_keys)
+            distortion = -decoder_contract.log_prob(self.decoder, distribution, x)
             return {"distortion": distortion, "rate": nothing, "rate_aux": nothing}
 
         segments = self.segments(x)
@@ -152,9 +172,9 @@ class DeltaVAE(
         eps_keys = noise.fold(keys, noise.Purpose.POSTERIOR)
         z = loc + scale * self.latent_noise(eps_keys, loc.shape[1:])
         distribution = self._decode(z, x, dropout_keys)
-        rate = self.prior.rate(loc, scale, z, segments)
+        rate = contract.rate(self.prior, loc, scale, z, segments)
         terms = {
-            "distortion": -ops.cast(distribution.log_prob(x), "float32"),
+            "distortion": -decoder_contract.log_prob(self.decoder, distribution, x),
             "rate": rate,
             "rate_aux": self._auxiliary_rate(loc, scale, z, segments, rate),
         }
@@ -167,7 +187,7 @@ class DeltaVAE(
         if self.auxiliary_prior is None:
             return rate
         loc, scale, z = (ops.stop_gradient(t) for t in (loc, scale, z))
-        return self.auxiliary_prior.rate(loc, scale, z, segments)
+        return contract.rate(self.auxiliary_prior, loc, scale, z, segments)
 
     def committed_rate(self, segments: Tensor | None = None) -> float | Tensor:
         """delta, the rate below which no posterior can go: nats per example.
@@ -186,13 +206,9 @@ class DeltaVAE(
             raise errors.UserError(
                 "The autoregressive baseline has no latents to encode to."
             )
-        loc, scale = self.encoder(x)
-        loc, scale = ops.cast(loc, "float32"), ops.cast(scale, "float32")
-        if len(loc.shape) != 3 or loc.shape != scale.shape:
-            raise errors.UserError(
-                "The encoder must return loc and scale, each [B, n, d]. "
-                f"Received: {tuple(loc.shape)} and {tuple(scale.shape)}"
-            )
+        loc, scale = contract.check_posterior(
+            self.encoder, self.encoder(x), x, self.prior
+        )
         return backend.tfd.Independent(backend.tfd.Normal(loc, scale), 2)
 
     def decode(self, z: Any, x: Any) -> backend.tfd.Distribution:
@@ -227,7 +243,7 @@ class DeltaVAE(
     def build_from_config(self, config: Mapping[str, Any] | None) -> None:
         """Creates the weights of a model that is being loaded."""
         if config:
-            self(np.zeros((1, *config["shape"]), config["dtype"]))
+            self.build((None, *config["shape"]), config["dtype"])
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "DeltaVAE":

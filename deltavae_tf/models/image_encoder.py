@@ -119,6 +119,16 @@ class ImageEncoder(keras.layers.Layer):
                 f"Images must be [B, H, W, C]. Received: {list(x_shape)}"
             )
         _, height, width, channels = x_shape
+        wanted = (height, self.latent_channels)
+        try:
+            fits = np.broadcast_shapes(self.initial_scale.shape, wanted) == wanted
+        except ValueError:
+            fits = False
+        if not fits:
+            raise errors.UserError(
+                f"`initial_scale` must be a number or [n, d], {list(wanted)} for "
+                f"images of {height} rows. Received: {list(self.initial_scale.shape)}"
+            )
         self.image_shape = (height, width, channels)
         self.stack.build((None, height, width + int(self.anti_causal), channels))
         self.norm.build((None, height, self.width))

@@ -21,6 +21,8 @@ class LatentSampling:
     decoder: Any
     prior: Any
     auxiliary_prior: Any
+    encode: Any
+    sample_data: Any
 
     def latent_noise(self, keys: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Standard normal: float32 `[B, n, d]` of keys `[B, 2]` and shape (n, d)."""
@@ -41,14 +43,18 @@ class LatentSampling:
             )
         return steps, channels
 
-    def chosen_prior(self, prior: str) -> Any:
-        """The prior that "training" or "auxiliary" stands for."""
+    def chosen_prior(self, prior: str | None = None) -> Any:
+        """The prior that "training" or "auxiliary" stands for; None: see `sample`."""
         priors = {"training": self.prior, "auxiliary": self.auxiliary_prior}
+        if prior is None:
+            prior = "training" if self.auxiliary_prior is None else "auxiliary"
         if priors.get(prior) is None:
             known = [name for name, value in priors.items() if value is not None]
             raise errors.UserError(
                 f"`prior` must be one of {known}. Received: {prior!r}"
             )
+        if not getattr(priors[prior], "built", True):
+            self.check_built("sample_latents")
         return priors[prior]
 
     def sample_posterior(self, x: Any, seed: Any = 0, first: Any = 0) -> Tensor:
@@ -67,7 +73,7 @@ class LatentSampling:
     def sample_latents(
         self,
         n: int,
-        prior: str = "auxiliary",
+        prior: str | None = None,
         temperature: float = 1.0,
         seed: Any = 0,
         first: Any = 0,
@@ -80,13 +86,15 @@ class LatentSampling:
         """
         chosen = self.chosen_prior(prior)
         keys = noise.sample_keys(seed, first, n, _Purpose.LATENTS)
+        if hasattr(chosen, "sample_from_keys"):
+            return chosen.sample_from_keys(keys, temperature)
         eps = self.latent_noise(keys, self.latent_shape(length))
         return chosen.sample_from_noise(eps, temperature)
 
     def sample(
         self,
         n: int,
-        prior: str = "auxiliary",
+        prior: str | None = None,
         temperature: float = 1.0,
         seed: Any = 0,
         first: Any = 0,
@@ -95,8 +103,9 @@ class LatentSampling:
 
         Args:
           n: int, how many.
-          prior: "auxiliary", or "training" for the prior that the model trains with.
-            Ignored by the autoregressive baseline.
+          prior: "auxiliary", or "training" for the prior that the model trains with;
+            None: the auxiliary one if there is one. Ignored by the autoregressive
+            baseline.
           temperature: float > 0; below 1 prior and decoder are sharper.
           seed: int, or key uint32 `[2]`.
           first: int, the number of the first sample, to draw many in parts; or ints

@@ -139,7 +139,7 @@ class TextDecoder(keras.layers.Layer):
 
     def sample(
         self,
-        z: Tensor | None,
+        z: Any,
         keys: Tensor,
         temperature: float | Tensor = 1.0,
         length: int | None = None,

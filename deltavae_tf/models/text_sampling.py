@@ -47,7 +47,7 @@ class TextSampling(latent_sampling.LatentSampling):
         return self.prior.continue_from(z, num_given, other)
 
     def latent_moments(
-        self, prior: str = "auxiliary", seed: Any = 0
+        self, prior: str | None = None, seed: Any = 0
     ) -> tuple[Tensor, Tensor]:
         """Mean and deviation of a prior's latents over samples and time: each `[d]`.
 
@@ -64,7 +64,7 @@ class TextSampling(latent_sampling.LatentSampling):
     def sample(
         self,
         n: int,
-        prior: str = "auxiliary",
+        prior: str | None = None,
         temperature: float = 1.0,
         seed: Any = 0,
         first: Any = 0,
@@ -137,6 +137,7 @@ class TextSampling(latent_sampling.LatentSampling):
             )
         if given is not None:
             token_embedding.check_tokens(given, self.decoder.vocabulary_size)
+        self.check_built("sample")
         if (top_k, top_p) not in self._samplers:
 
             def draw(*arguments):

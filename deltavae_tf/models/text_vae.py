@@ -59,6 +59,7 @@ class TextVAE(text_sampling.TextSampling, delta_vae.DeltaVAE):
     unit, unit_name = "per_token", "nats/token"
     per_unit = (*delta_vae.DeltaVAE.per_unit, "distortion", "committed_rate")
     also_in_nats = ("committed_rate",)
+    sample_data: Any  # `TextSampling`'s, whose settings are not those of images.
 
     def __init__(
         self,

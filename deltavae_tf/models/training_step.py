@@ -1,4 +1,7 @@
-"""How a delta-VAE trains and is measured: one step, its metrics, Keras's `fit`."""
+"""How a delta-VAE trains and is measured: one step, its loss and its metrics.
+
+How Keras's `fit` and its kin come to it is in `keras_methods`.
+"""
 
 from typing import Any
 
@@ -10,6 +13,7 @@ from deltavae_tf import backend, errors, objectives
 from deltavae_tf.backend import Tensor
 from deltavae_tf.layers import weight_norm
 from deltavae_tf.models import batch as batches
+from deltavae_tf.models import contract, gradients
 
 _TERMS = ("distortion", "rate", "rate_aux")
 _RATE_TOLERANCE = 1e-4  # Relative; float32 sums of n * d terms.
@@ -18,9 +22,8 @@ _RATE_TOLERANCE = 1e-4  # Relative; float32 sums of n * d terms.
 class TrainingStep(keras.Model):
     """The base of `DeltaVAE` that trains; the terms themselves come from `call`.
 
-    The loop takes `update`; Keras's own step on JAX uses `compute_loss`. The number of
-    steps (`steps`) and what the objective remembers are weights, and move in
-    `compute_loss` of a training step alone.
+    The loop takes `update`. The number of steps (`steps`) and what the objective
+    remembers are weights, and move in `compute_loss` of a training step alone.
 
     Args:
       objective: `objectives.Objective`, or None for `ELBO()`.
@@ -33,12 +36,16 @@ class TrainingStep(keras.Model):
     # What is logged in that unit, and in nats beside the three terms.
     per_unit: tuple[str, ...] = ("nelbo", "nelbo_aux", "rate", "rate_aux")
     also_in_nats: tuple[str, ...] = ()
-    auxiliary_prior: Any
 
     def __init__(
         self, objective: objectives.Objective | None = None, **kwargs: Any
     ) -> None:
         super().__init__(autocast=False, **kwargs)
+        if not isinstance(objective, objectives.Objective | None):
+            raise errors.UserError(
+                "`objective` must be one of `objectives`, such as ELBO(). "
+                f"Received: {objective!r}"
+            )
         self.objective = objectives.ELBO() if objective is None else objective
         self.clip_norm: float | None = None
         self.steps = self.add_weight(
@@ -79,45 +86,6 @@ class TrainingStep(keras.Model):
         """
         raise NotImplementedError
 
-    def compile(
-        self,
-        optimizer: str | keras.optimizers.Optimizer = "adam",
-        clip_norm: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """As `keras.Model.compile`; the loss is the objective's.
-
-        Args:
-          optimizer: keras optimizer or its name.
-          clip_norm: float or None, bound on the norm of the gradient over all
-            replicas (Keras's own clips each replica's).
-          **kwargs: for `keras.Model.compile`, without `loss`. `jit_compile` is off
-            unless asked for: on a CPU the plain graph is faster.
-        """
-        if kwargs.get("loss") is not None:
-            raise errors.UserError(
-                "The objective belongs to the model: DeltaVAE(..., objective=...). "
-                f"Received: loss={kwargs['loss']}"
-            )
-        self.clip_norm = clip_norm
-        super().compile(optimizer, **{"jit_compile": False, **kwargs})
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """What `save` keeps of `compile`."""
-        if not self.compiled:
-            return None
-        return {
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
-            "clip_norm": self.clip_norm,
-            "jit_compile": self.jit_compile,
-        }
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded model as it was."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
-
     def compute_loss(
         self,
         x: Any = None,
@@ -128,69 +96,71 @@ class TrainingStep(keras.Model):
     ) -> Tensor:
         """This replica's share of the loss: a scalar, in nats per example.
 
-        The shares of all replicas sum to the mean over the global batch. The auxiliary
-        prior's rate is added; its gradient reaches the auxiliary prior alone. In
-        training the number of steps and the objective's state move on.
+        The shares of all replicas sum to the mean over the global batch, weighted by
+        mask and `sample_weight`. The auxiliary prior's rate is added; its gradient
+        reaches the auxiliary prior alone. In training the number of steps and the
+        objective's state move on.
         """
-        del y, sample_weight
-        mask = batches.unpack(x)[2]
+        weight = batches.unpack((x, y, sample_weight))[2]
+        count = backend.sum_over_replicas(ops.sum(weight))
+        count = ops.where(count == 0, 1.0, count)  # Without examples the loss is 0.
 
         def mean(values):  # Over the examples of all replicas.
-            weights = ops.reshape(mask, (-1, *[1] * (len(values.shape) - 1)))
+            weights = ops.reshape(weight, (-1, *[1] * (len(values.shape) - 1)))
             total = backend.sum_over_replicas(ops.sum(values * weights, axis=0))
-            count = backend.sum_over_replicas(ops.sum(mask))
-            return total / ops.maximum(count, 1.0)
+            return total / count
 
+        if self.losses:
+            raise errors.UserError(
+                "The loss is the objective's alone: leave out regularizers and "
+                "`add_loss` (an optimizer's `weight_decay` shrinks weights). "
+                f"Received: {len(self.losses)} added losses"
+            )
         if training:
             self.steps.assign(self.steps + 1)
         state = {k: ops.convert_to_tensor(v) for k, v in self._objective_state.items()}
         loss, after = self.objective(y_pred, self.steps, state, mean)
+        if len(loss.shape) != 1:
+            raise errors.UserError(
+                f"The objective `{type(self.objective).__name__}` must return a loss "
+                f"[B], one number for each example. Received: {list(loss.shape)}"
+            )
         if training:
             for name, variable in self._objective_state.items():
                 variable.assign(after[name])
         if self.auxiliary_prior is not None:
             loss = loss + y_pred["rate_aux"]
-        return ops.mean(loss * mask) / backend.num_replicas()
+        return ops.sum(loss * weight) / count
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Tensor]:
         """Updates the running means of the terms and returns all results."""
-        del y, sample_weight
-        data, _, mask = batches.unpack(x)
+        data, _, weight = batches.unpack((x, y, sample_weight))
         named = {
             **y_pred,
             "nelbo": y_pred["distortion"] + y_pred["rate"],
             "nelbo_aux": y_pred["distortion"] + y_pred["rate_aux"],
         }
-        for name, metric in self._term_metrics.items():
-            if name.endswith("_nats"):
-                nats = named[name.removesuffix("_nats")]
-                metric.update_state(nats, sample_weight=mask)
+        values = {}
+        for name in self._term_metrics:
+            term, _, unit = name.rpartition("_nats")
+            if unit == "" and term:
+                values[name] = named[term], weight
             else:
                 nats = named[name.removesuffix(f"_{self.unit}")]
-                value, weight = self.in_unit(nats, data, mask)
-                metric.update_state(value, sample_weight=weight)
+                values[name] = self.in_unit(nats, data, weight)
+        if backend.num_replicas() > 1:
+            values = _over_replicas(values)
+        for name, (value, weights) in values.items():
+            self._term_metrics[name].update_state(value, sample_weight=weights)
         return self.get_metrics_result()
-
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`."""
-        if not self.built:
-            # Keras's symbolic build gives the optimizer no variables of a model that
-            # was never called.
-            arrays = isinstance(x, dict) or hasattr(x, "shape")
-            self(
-                keras.tree.map_structure(lambda v: v[:1], x)
-                if arrays
-                else next(iter(x))
-            )
-        return super().fit(x, *args, **kwargs)
 
     def train_step(self, *args: Any) -> Any:
         """One step as Keras's `fit` takes it, of another form for each backend."""
-        if backend.name != "tensorflow":
-            return super().train_step(*args)
-        return self.update(*args)
+        if backend.name == "tensorflow":
+            return self.update(*args)
+        return backend.stateless_step(self.update, self._parts(True), *args)
 
     def update(self, batch: Any) -> dict[str, Tensor]:
         """One step of the optimizer; on TensorFlow, inside a replica.
@@ -203,42 +173,50 @@ class TrainingStep(keras.Model):
         Returns:
           dict of scalars: the running means of all metrics.
         """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
 
         def loss():
-            terms = self(batch, training=True)
-            return self.compute_loss(batch, y_pred=terms), terms
+            terms = self(x, training=True)
+            value = self.compute_loss(x, y, terms, sample_weight)
+            return self.optimizer.scale_loss(value), terms
 
-        value, gradients, terms = backend.value_and_gradients(
+        value, found, terms = backend.value_and_gradients(
             loss, self.trainable_variables, self.non_trainable_variables
         )
-        norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in gradients))
-        factor = 1.0 / backend.num_replicas()  # The optimizer sums over replicas.
-        if self.clip_norm:
-            factor = factor * ops.minimum(1.0, self.clip_norm / (norm + 1e-12))
-        gradients = [g * ops.cast(factor, g.dtype) for g in gradients]
-        self.optimizer.apply(gradients, self.trainable_variables)
-        self._grad_norm.update_state(norm)
-        self._loss_tracker.update_state(value)
-        return self.compute_metrics(batch, None, terms)
+        scale = self.optimizer.scale_loss(1.0)
+        if gradients.is_scaled(scale):
+            value = value / scale
+        found, norm = gradients.prepare(found, scale, self.clip_norm, self.optimizer)
+        self.optimizer.apply(found, self.trainable_variables)
+        gradients.update_norm(self._grad_norm, norm, self.optimizer)
+        self._update_loss(value, batch)
+        return self.compute_metrics(x, y, terms, sample_weight)
 
     def test_step(self, *args: Any) -> Any:
         """Updates the metrics with one batch; the noise is every evaluation's."""
-        if backend.name != "tensorflow":
-            return super().test_step(*args)
-        (batch,) = args
-        terms = self(batch, training=False)
-        loss = self.compute_loss(batch, y_pred=terms, training=False)
-        loss = loss * backend.num_replicas()
-        self._loss_tracker.update_state(loss)
-        return self.compute_metrics(batch, None, terms)
+        if backend.name == "tensorflow":
+            return self._measure(*args)
+        return backend.stateless_step(self._measure, self._parts(False), *args)
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`; raises if the rate is below the committed one."""
-        as_dict = kwargs.pop("return_dict", False)
-        logs = super().evaluate(*args, return_dict=True, **kwargs)
-        del logs["grad_norm"]  # Keras reports all metrics; this one is training's.
-        self.check_rate(logs["rate_nats"], logs.get("committed_rate_nats"))
-        return logs if as_dict else list(logs.values())
+    def _measure(self, batch):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        terms = self(x, training=False)
+        loss = self.compute_loss(x, y, terms, sample_weight, training=False)
+        self._update_loss(backend.sum_over_replicas(loss), batch)
+        return self.compute_metrics(x, y, terms, sample_weight)
+
+    def _update_loss(self, value, batch):
+        """The running mean over examples, of a batch's mean over all replicas."""
+        count = ops.sum(batches.unpack(batch)[2])
+        self._loss_tracker.update_state(
+            value, sample_weight=backend.sum_over_replicas(count)
+        )
+
+    def _parts(self, training):
+        """The variables of a step on JAX, grouped as Keras hands them over."""
+        parts = [self.trainable_variables, self.non_trainable_variables]
+        parts += [self.optimizer.variables] * training
+        return [*parts, self.metrics_variables]
 
     def check_rate(self, rates: Any, committed: Any = None) -> None:
         """Raises a FloatingPointError if a rate is below the committed rate.
@@ -260,6 +238,19 @@ class TrainingStep(keras.Model):
                 "By equation 1 this cannot be: encoder or prior is broken."
             )
 
+    def check_finite(self, logs: dict[str, Any], where: str = "") -> None:
+        """Raises a NotFiniteError that names the first term of logs that is not.
+
+        Args:
+          logs: dict of floats, as `fit` and `evaluate` report them.
+          where: str, when it was seen, such as " at step 7".
+        """
+        names = [f"{name}_nats" for name in _TERMS]
+        names += [name for name in logs if name not in names]
+        for name in names:
+            if name in logs and not np.isfinite(float(logs[name])):
+                raise contract.not_finite(self, name, float(logs[name]), where)
+
     def initialize_from(self, batch: Any) -> None:
         """Sets weight-normalized layers from a first batch; a no-op without any.
 
@@ -267,3 +258,15 @@ class TrainingStep(keras.Model):
         """
         with weight_norm.starting_from_data(self):
             self(batch)
+
+
+def _over_replicas(values):
+    """Means over all replicas and their weights, the same on each replica.
+
+    So the metrics that a replica has are those of the whole batch, whoever reads them.
+    """
+    sums = [ops.stack([ops.sum(v * w), ops.sum(w)]) for v, w in values.values()]
+    found = {}
+    for name, total in zip(values, backend.sum_over_replicas(sums), strict=True):
+        found[name] = total[0] / ops.where(total[1] == 0, 1.0, total[1]), total[1]
+    return found

@@ -10,7 +10,7 @@ from deltavae_tf.distributions import ar1
 from experiments import flags
 from experiments.figures import style
 
-FIGURE = flags.flags.DEFINE_string("figure", None, "The .png file to write.")
+FIGURE = flags.define_path("figure", None, "The .png file to write.")
 _STEPS = (2, 4, 8, 16, 32)
 _ALPHAS = (0.5, 0.9)
 

@@ -1,168 +1,123 @@
-"""What sweeps measured, as points with means and deviations over seeds."""
+"""What runs measured, as points with means and deviations over seeds."""
 
 import dataclasses
-import json
 import math
-import os
+from collections.abc import Mapping
 
 import numpy as np
 
-LABELS = {
-    "delta_vae": "delta-VAE",
-    "independent_delta_vae": "independent delta-VAE",
-    "vae": "VAE",
-    "beta_vae": "beta-VAE",
-    "free_bits": "free bits",
-    "free_bits_per_channel": "free bits per channel",
-    "kl_annealing": "KL annealing",
-    "geco": "GECO",
-    "autoregressive": "decoder alone",
-}
-_SPLITS = ("test", "train")
+from experiments.figures import results as results_lib
+
+_SPECIFIC = ("objective", "posterior", "prior")  # The most telling part first.
+_PLAIN = {"prior": "standard_normal", "posterior": "mean_field", "objective": "elbo"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One setting: its method, and each number as (mean, deviation) over seeds."""
+    """One setting: its hyper-parameters, and each number over seeds."""
 
     setting: str
-    method: str
-    encoder: str
-    values: dict  # name -> array over seeds
+    hparams: Mapping
+    values: Mapping  # name -> array over seeds
     num_seeds: int
 
     @property
-    def label(self):
-        """The method and, if it is the rarer one, the encoder."""
-        name = LABELS.get(self.method, self.method)
-        return f"{name}, non-causal" if self.encoder == "non_causal" else name
+    def label(self) -> str:
+        """What people call its method, and its encoder if it is the rarer one."""
+        return label(self.hparams)
 
-    def mean(self, name):
-        """float."""
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is the decoder alone."""
+        return self.hparams["prior"] == "none"
+
+    def mean(self, name: str) -> float:
+        """Over seeds, in the metric's own unit."""
         return float(np.mean(self.values[name]))
 
-    def deviation(self, name):
-        """float, of one seed: n - 1 in the denominator; 0 for one seed."""
+    def deviation(self, name: str) -> float:
+        """Of one seed: n - 1 in the denominator; 0 for one seed."""
         values = self.values[name]
         return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def read(path):
-    """The JSON of one sweep: a results file, or the folder of a sweep's runs.
+def label(hparams: Mapping) -> str:
+    """The names of a run's parts, without those that go without saying."""
+    parts = [
+        component(role, hparams).label
+        for role in ("prior", "posterior", "objective")
+        if hparams[role] != _PLAIN[role]
+    ]
+    parts = [part for part in parts if part]
+    parts = parts or [component("prior", hparams).label]
+    if "encoder" in hparams and hparams["prior"] != "none":
+        parts.append(component("encoder", hparams).label)
+    return ", ".join(part for part in parts if part)
 
-    Returns:
-      dict with "runs" (a list, not empty), "failed" (name -> why) and the rest.
-    """
-    path = os.path.expanduser(path)
-    if os.path.isdir(path):
-        return _read_folder(path)
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is not there") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
-    if not isinstance(found, dict) or not isinstance(found.get("runs"), list):
-        raise ValueError(
-            f"{path} is not what experiments.rate_distortion writes: it has no 'runs'"
-        )
-    if not found["runs"]:
-        raise ValueError(f"{path} has no runs: nothing to show")
+
+def style(hparams: Mapping) -> dict:
+    """Color and marker of a run's most telling part; hollow for a rarer encoder."""
+    roles = [role for role in _SPECIFIC if hparams[role] != _PLAIN[role]]
+    found = {"color": "gray", "marker": "."}
+    for role in [*roles, "prior"]:
+        if component(role, hparams).style:
+            found.update(component(role, hparams).style)
+            break
+    if "encoder" in hparams and component("encoder", hparams).label:
+        found["markerfacecolor"] = "none"
     return found
 
 
-def _read_folder(path):
-    runs, failed = [], {}
-    for name in sorted(os.listdir(path)):
-        if not os.path.isfile(os.path.join(path, name, "hparams.json")):
-            continue
-        measured = os.path.join(path, name, "measured.json")
-        if not os.path.exists(measured):
-            failed[name] = "not finished: it has no measured.json"
-            continue
-        with open(measured, encoding="utf-8") as file:
-            runs.append(json.load(file))
-    if not runs:
-        raise ValueError(
-            f"{path} has no measured run of experiments.rate_distortion"
-            + (f"; not finished: {', '.join(failed)}" if failed else "")
-        )
-    return {"sweep": os.path.basename(os.path.abspath(path)), "runs": runs,
-            "failed": failed, "hardware": "", "meaning": ""}  # fmt: skip
+def component(role: str, hparams: Mapping):
+    """The registered part that plays a role in a run."""
+    from experiments import sets  # noqa: F401  (The parts need it first.)
+    from experiments.build import components
+
+    return components.find(role, hparams[role])
 
 
-def read_together(paths):
-    """Several sweeps as one, for one figure: dict as `read`.
-
-    Raises:
-      ValueError: no path; a run that is in two of them; or runs of other data, or of
-        another length, than the first one's.
-    """
-    if not paths:
-        raise ValueError(
-            "--results is needed: the JSON file of a sweep, or the folder of its runs; "
-            "or several, separated by commas"
-        )
-    parts = [read(path) for path in paths]
-    runs = [run for part in parts for run in part["runs"]]
-    names = [run["name"] for run in runs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"Of one run there are several: {', '.join(twice)}")
-    for run in runs:
-        if _subject(run) != _subject(runs[0]):
-            raise ValueError(
-                f"{run['name']} and {runs[0]['name']} do not belong into one figure. "
-                f"Received: {_subject(run)} and {_subject(runs[0])}"
-            )
-    failed = {name: why for part in parts for name, why in part["failed"].items()}
-    return {**parts[0], "runs": runs, "failed": failed}
-
-
-def _subject(run):
-    """What a run was trained and measured on, and for how long, as text."""
-    sizes = [f"{run[s]['num_examples']:,} of {run[s]['data']}" for s in _SPLITS]
-    return f"{run['steps']:,} steps, {', '.join(sizes)}"
-
-
-def of_sweep(found, split="test"):
-    """The points of a sweep.
+def of(
+    found: results_lib.Results, split: str = "held_out"
+) -> tuple[list[Point], list[str]]:
+    """The points of results, and what was left out and why.
 
     Args:
-      found: from `read`.
-      split: "test" or "train", whose rate and distortion.
-
-    Returns:
-      List of `Point`; list of str, what was left out and why.
+      found: `results.Results`.
+      split: "held_out" or "training", whose numbers.
     """
-    left_out = [f"{name}: {why}" for name, why in found["failed"].items()]
-    groups = {}
-    for run in found["runs"]:
-        values = {**run[split], **run["latents"]}
-        numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}
+    left_out = found.left_out()
+    groups: dict[str, list] = {}
+    for run in found.runs:
+        numbers = run.numbers(split)
         bad = [k for k, v in numbers.items() if not math.isfinite(v)]
         if bad:
-            left_out.append(f"{run['name']}: {', '.join(bad)} not finite")
+            left_out.append(f"{run.name}: {', '.join(bad)} not finite")
             continue
-        groups.setdefault(run["setting"], []).append((run, numbers))
+        groups.setdefault(run.setting, []).append((run, numbers))
     points = []
     for setting, members in groups.items():
-        first = members[0][0]["hparams"]
         names = set.intersection(*(set(numbers) for _, numbers in members))
-        points.append(
-            Point(
-                setting,
-                first["method"],
-                first["encoder"],
-                {n: np.array([numbers[n] for _, numbers in members]) for n in names},
-                len(members),
-            )
-        )
+        values = {n: np.array([numbers[n] for _, numbers in members]) for n in names}
+        points.append(Point(setting, members[0][0].hparams, values, len(members)))
     return points, left_out
 
 
-def report(left_out):
+def title(found: results_lib.Results, split: str = "held_out") -> str:
+    """What the points are of."""
+    first = found.runs[0]
+    about = {"held_out": first.held_out, "training": first.training}[split]
+    count = first.numbers(split).get("num_examples", about["num_examples"])
+    what = {"images": "images", "text": "sentences"}[first.kind]
+    settings = [run.setting for run in found.runs]
+    seeds = sorted({settings.count(setting) for setting in settings})
+    plural = "s" if seeds[-1] > 1 else ""
+    return (
+        f"{about['name']}, {count:,} {what}; "
+        f"{first.steps:,} steps, {' or '.join(map(str, seeds))} seed{plural}"
+    )
+
+
+def report(left_out: list[str]) -> None:
     """Says what a figure does not show."""
     for line in left_out:
         print(f"Left out: {line}")

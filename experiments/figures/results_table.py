@@ -9,15 +9,10 @@ data set; what it was measured on is said below the table.
 """
 
 import os
-import re
 
+from deltavae_tf.evaluation import metric, tables
 from experiments import flags
-from experiments.figures import measured, points
-
-RESULTS_DIR = flags.flags.DEFINE_string(
-    "results_dir", "experiments/results", "The folder of JSON files."
-)
-MARKDOWN = flags.flags.DEFINE_string("markdown", None, "The file to put blocks into.")
+from experiments.figures import blocks, results, sweep_table
 
 _SWEEP = "sweep_"  # How names of sweeps' results begin.
 _NOT_YET = "not reproduced yet"
@@ -32,9 +27,9 @@ _OTHERS = [
 ]
 # Row of Table 1: name, which prior, the paper's CIFAR-10 and ImageNet, our sets.
 _TABLE_1 = [
-    ("delta-VAE, AR(1) prior", "ar1", "2.85 (0.02)", "3.78 (0.08)", ""),
-    ("delta-VAE, auxiliary prior", "aux", "2.83 (0.01)", "3.77 (0.07)", ""),
-    ("decoder alone", "ar1", "2.83", "3.77", "_autoregressive"),
+    ("delta-VAE, AR(1) prior", "training", "2.85 (0.02)", "3.78 (0.08)", ""),
+    ("delta-VAE, auxiliary prior", "auxiliary", "2.83 (0.01)", "3.77 (0.07)", ""),
+    ("decoder alone", "training", "2.83", "3.77", "_autoregressive"),
 ]
 _TABLE_3 = [
     ("independent delta-VAE", "table3_independent", "3.08 (0.08)", "66 %"),
@@ -50,32 +45,29 @@ _TABLE_6 = [
 _PAPER_DATA = {"cifar10": "cifar10/test", "imagenet32": "imagenet32/valid"}
 
 
+# The bound and the rate under each prior, in bits per dimension.
+_BPD = {
+    "training": ("nelbo_bpd", "rate_bpd"),
+    "auxiliary": ("nelbo_aux_bpd", "rate_aux_bpd"),
+}
+
+
 def main(_):
     """Prints the blocks, or writes them into the file."""
-    found, left_out = measured.read_all(RESULTS_DIR.value)
-    blocks = {
+    files, left_out = results.read_all(blocks.RESULTS_DIR.value)
+    found = [run for file in files for run in file.runs if run.kind == "images"]
+    made = {
         "table1": table1(found),
         "table3": table3(found),
         "table6": table6(found),
         "other-sizes": other_sizes(found),
     }
-    for name in sorted(os.listdir(RESULTS_DIR.value)):
-        if name.startswith(_SWEEP) and name.endswith(".json"):
-            sweep = points.read(os.path.join(RESULTS_DIR.value, name))
-            blocks[os.path.splitext(name)[0]] = sweep_table(sweep)
+    for file in files:
+        if file.source.startswith(_SWEEP):
+            made[os.path.splitext(file.source)[0]] = sweep_table.table(file)
     for line in left_out:
         print(f"Left out: {line}")
-    if MARKDOWN.value:
-        replace_blocks(MARKDOWN.value, blocks)
-        print(f"Wrote {MARKDOWN.value}")
-    else:
-        print("\n\n".join(f"## {name}\n\n{text}" for name, text in blocks.items()))
-
-
-def markdown(header, rows):
-    """A table: list of str, list of lists of str."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    blocks.show(made)
 
 
 class _Cells:
@@ -86,30 +78,34 @@ class _Cells:
         self.notes = []
 
     def best(self, name, problem):
-        """The best `Measured` of a set on the paper's data, whole; or None."""
+        """The best `results.Run` of a set on the paper's data, whole; or None."""
         matches = [
-            m
-            for m in self._found
-            if m.is_set(name) and m.data == _PAPER_DATA[problem] and not m.note
+            run
+            for run in self._found
+            if run.is_set(name)
+            and run.held_out["name"] == _PAPER_DATA[problem]
+            and not run.held_out["note"]
+            and "nelbo_aux_bpd" in run.numbers()
         ]
-        return min(matches, key=lambda m: m.nelbo_aux, default=None)
+        return min(matches, key=lambda r: r.numbers()["nelbo_aux_bpd"], default=None)
 
     def bpd(self, name, problem, prior):
         """ "2.85 (0.02) [1]", or that there is none."""
         best = self.best(name, problem)
         if best is None:
             return _NOT_YET
-        value = (best.nelbo, best.rate) if prior == "ar1" else None
-        value = value or (best.nelbo_aux, best.rate_aux)
-        return f"{value[0]:.3f} ({value[1]:.3f}) {self.note(best)}"
+        bound, rate = (best.numbers()[key] for key in _BPD[prior])
+        return f"{bound:.3f} ({rate:.3f}) {self.note(best)}"
 
     def note(self, best):
+        """ "[1]", the mark of where a number is from."""
         line = f"{best.source}: {best.circumstances()}"
         if line not in self.notes:
             self.notes.append(line)
         return f"[{self.notes.index(line) + 1}]"
 
     def below(self, table):
+        """The table with the footnotes that its cells need."""
         notes = [f"[{i}] {line}" for i, line in enumerate(self.notes, start=1)]
         return "\n\n".join([table, *notes])
 
@@ -129,7 +125,7 @@ def table1(found):
     rows += [[name, cifar, "", imagenet, ""] for name, cifar, imagenet in _OTHERS]
     header = ["bits/dim (rate)", "CIFAR-10 test, paper", "this code"]
     header += ["ImageNet 32x32 valid, paper", "this code"]
-    return cells.below(markdown(header, rows))
+    return cells.below(tables.markdown(header, rows))
 
 
 def table3(found):
@@ -138,12 +134,13 @@ def table3(found):
     rows = []
     for name, hparams_set, bpd, probe in _TABLE_3:
         best = cells.best(hparams_set, "cifar10")
-        ours = "" if best is None or best.probe is None else f"{best.probe:.1%}"
-        rows.append([
-            name, bpd, cells.bpd(hparams_set, "cifar10", "ar1"), probe, ours or _NOT_YET
-        ])  # fmt: skip
+        ours = _probe(best) if best is not None else ""
+        shown = cells.bpd(hparams_set, "cifar10", "training")
+        rows.append([name, bpd, shown, probe, ours or _NOT_YET])
     header = ["CIFAR-10 test, bits/dim (rate)", "paper", "this code"]
-    return cells.below(markdown([*header, "probe, paper", "probe, this code"], rows))
+    return cells.below(
+        tables.markdown([*header, "probe, paper", "probe, this code"], rows)
+    )
 
 
 def table6(found):
@@ -156,13 +153,13 @@ def table6(found):
             ("non-causal", non_causal, "_non_causal"),
         ):
             row = [f"`{hparams_set}{suffix}`", encoder]
-            for prior, number in zip(("ar1", "aux"), paper, strict=True):
+            for prior, number in zip(_BPD, paper, strict=True):
                 name = f"{hparams_set}{suffix}"
                 row += [number, cells.bpd(name, "cifar10", prior)]
             rows.append(row)
     header = ["CIFAR-10 test, bits/dim (rate)", "encoder"]
     header += ["AR(1), paper", "this code", "auxiliary, paper", "this code"]
-    return cells.below(markdown(header, rows))
+    return cells.below(tables.markdown(header, rows))
 
 
 def other_sizes(found):
@@ -170,21 +167,34 @@ def other_sizes(found):
     has a table of its own."""
     rows = [
         [
-            f"`{m.name}`",
-            f"{m.nelbo:.3f} +- {m.stderr:.3f} ({m.rate:.4f})",
-            f"{m.nelbo_aux:.3f} ({m.rate_aux:.5f})",
-            "" if m.probe is None else f"{m.probe:.1%}",
-            m.circumstances(),
+            f"`{run.name}`",
+            _bound(run, "training"),
+            _bound(run, "auxiliary"),
+            _probe(run),
+            run.circumstances(),
         ]
-        for m in found
-        if m.hparams["problem"] in _PAPER_DATA
-        and not m.source.startswith(_SWEEP)
-        and not any(m.is_set(name) for name in _all_rows())
+        for run in found
+        if run.hparams["problem"] in _PAPER_DATA
+        and not run.source.startswith(_SWEEP)
+        and not any(run.is_set(name) for name in _all_rows())
     ]
     if not rows:
         return "None."
-    header = ["run", "AR(1) or N(0, I): bits/dim (rate)", "auxiliary: bits/dim (rate)"]
-    return markdown([*header, "probe", "measured on"], rows)
+    header = ["run", "training prior: bits/dim (rate)", "auxiliary: bits/dim (rate)"]
+    return tables.markdown([*header, "probe", "measured on"], rows)
+
+
+def _bound(run, prior):
+    """ "4.062 +- 0.006 (0.0259)"."""
+    numbers = run.numbers()
+    bound, rate = (metric.find(name) for name in _BPD[prior])
+    text = tables.cell(bound, numbers)
+    return f"{text} ({rate.text(numbers[rate.name])})"
+
+
+def _probe(run):
+    probe, numbers = metric.find("probe_accuracy"), run.numbers()
+    return f"{probe.text(numbers[probe.name])}%" if probe.name in numbers else ""
 
 
 def _all_rows():
@@ -193,73 +203,6 @@ def _all_rows():
     yield from (name for _, name, _, _ in _TABLE_3)
     for name, _, _ in _TABLE_6:
         yield from (name, f"{name}_non_causal")
-
-
-def sweep_table(sweep):
-    """A sweep's settings: means +- one deviation over seeds, on the test images."""
-    chosen, left_out = points.of_sweep(sweep)
-    columns = {
-        "committed bits": ("committed_rate_bits", "{:.1f}", 1),
-        "rate bits": ("rate_bits", "{:.2f}", 1),
-        "aux rate bits": ("rate_aux_bits", "{:.2f}", 1),
-        "distortion bits": ("distortion_bits", "{:.1f}", 1),
-        "bits/dim": ("nelbo_bpd", "{:.3f}", 1),
-        "bits/dim (aux)": ("nelbo_aux_bpd", "{:.3f}", 1),
-        "probe %": ("probe_accuracy", "{:.1f}", 100),
-        "active units": ("active_units", "{:.0f}", 1),
-        "I(x; z) bits": ("mutual_information_bits", "{:.2f}", 1),
-    }
-    rows = []
-    for point in chosen:
-        row = [f"{point.label} (`{point.setting}`)"]
-        for name, form, factor in columns.values():
-            if name not in point.values:
-                row.append("")
-                continue
-            text = form.format(factor * point.mean(name))
-            if point.num_seeds > 1 and name != "committed_rate_bits":
-                text += f" +- {form.format(factor * point.deviation(name))}"
-            row.append(text)
-        rows.append(row)
-    first = sweep["runs"][0]
-    seeds = sorted({run["seed"] for run in sweep["runs"]})
-    note = f" ({first['data_note']})" if first["data_note"] else ""
-    about = (
-        f"{first['test']['data']}, {first['test']['num_examples']:,} images{note}; "
-        f"{first['training_images']:,} training images; {first['steps']:,} steps of "
-        f"{first['hparams']['batch_size']}; {first['parameters']:,} parameters "
-        f"(`{first['setting']}`); seeds {', '.join(map(str, seeds))}; "
-        f"{sweep['hardware']}; {first['weights']} weights; +- is one deviation over "
-        "seeds."
-    )
-    most = [p for p in chosen if "log_num_examples_bits" in p.values]
-    if most:
-        bits = most[0].mean("log_num_examples_bits")
-        about += f" I(x; z) cannot exceed {bits:.2f} bits, log N."
-    lines = [markdown(["setting", *columns], rows), about]
-    lines += [f"Left out: {line}" for line in left_out]
-    return "\n\n".join(lines)
-
-
-def replace_blocks(path, blocks):
-    """Puts each block between its marks; a mark without a block is an error."""
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    marks = re.findall(r"<!-- generated: ([\w-]+) -->", text)
-    unknown = [mark for mark in marks if mark not in blocks]
-    if unknown or not marks:
-        raise ValueError(
-            f"{path} must have marks such as '<!-- generated: table1 -->', of "
-            f"{', '.join(blocks)}. Received: {', '.join(unknown) or 'none'}"
-        )
-    for name in marks:
-        start, end = f"<!-- generated: {name} -->", "<!-- end -->"
-        before, rest = text.split(start, 1)
-        if end not in rest:
-            raise ValueError(f"{path}: the block {name!r} has no '{end}'")
-        text = f"{before}{start}\n\n{blocks[name]}\n\n{end}{rest.split(end, 1)[1]}"
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 if __name__ == "__main__":

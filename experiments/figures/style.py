@@ -2,7 +2,10 @@
 
 import os
 
+import cycler
 import matplotlib
+
+from deltavae_tf.errors import UserError
 
 matplotlib.use("Agg")
 
@@ -19,7 +22,10 @@ COLORS = {
     "purple": "#CC79A7",
     "gray": "#888888",
 }
+# "C0", "C1", ... in the styles that the parts of a model declare.
+_CYCLE = ("blue", "red", "orange", "black", "green", "orange", "purple", "sky", "gray")
 _SETTINGS = {
+    "axes.prop_cycle": cycler.cycler(color=[COLORS[name] for name in _CYCLE]),
     "figure.dpi": 100,
     "savefig.dpi": 150,
     "font.size": 11,
@@ -41,7 +47,7 @@ def figure(columns=1, width=9.0, height=4.2):
 def save(fig, path):
     """Writes a PNG, making its folder."""
     if not path or not path.endswith(".png"):
-        raise ValueError(f"--figure must name a .png file. Received: {path!r}")
+        raise UserError(f"--figure must name a .png file. Received: {path!r}")
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     fig.savefig(path)
     plt.close(fig)

@@ -3,7 +3,7 @@ r"""Text results as Markdown: tables of recorded runs, and what a run writes.
   python -m experiments.figures.text_results --markdown=docs/text.md \
       --output_dir=/tmp/lm1b_small
 
-Puts into the file, between marks as those of `results_table`:
+Puts into the file, between marks as those of `blocks`:
 
   documents, lm1b  from experiments/results: each model and its twins, on test sentences
   samples          from the run in --output_dir: sentences from either prior
@@ -13,12 +13,13 @@ Puts into the file, between marks as those of `results_table`:
 Without --output_dir the tables alone.
 """
 
-import json
 import os
 
+from deltavae_tf.evaluation import tables
+from deltavae_tf.evaluation.metrics.likelihood import TENSOR2TENSOR_TOKENS_PER_WORD
 from deltavae_tf.sampling import text
-from experiments import flags, runs, text_runs
-from experiments.figures import results_table
+from experiments import flags
+from experiments.figures import blocks, results
 
 FLAGS = flags.FLAGS
 _MODELS = (
@@ -34,63 +35,50 @@ _COUNT, _STEPS = 6, 5
 
 def main(_):
     """Makes the blocks and writes them into the file, or prints them."""
-    folder = results_table.RESULTS_DIR.value
-    blocks = {name: table(folder, stem) for name, stem in _TABLES.items()}
+    folder = blocks.RESULTS_DIR.value
+    made = {name: table(folder, stem) for name, stem in _TABLES.items()}
     if FLAGS.output_dir:
-        blocks.update(sentences(FLAGS.output_dir))
-    path = results_table.MARKDOWN.value
-    if path:
-        results_table.replace_blocks(path, blocks)
-        print(f"Wrote {path}")
-    else:
-        print("\n\n".join(f"## {name}\n\n{block}" for name, block in blocks.items()))
+        made.update(sentences(FLAGS.output_dir))
+    blocks.show(made)
 
 
-def table(folder, stem):
+def table(folder: str, stem: str) -> str:
     """A model and its twins, each `<stem><suffix>.json` of the folder, as Markdown."""
-    columns = {
-        "AR(1): nats/token": "{nelbo_per_token:.3f} +- {nelbo_per_token_stderr:.3f}",
-        "aux: nats/token": "{nelbo_aux_per_token:.3f}",
-        "rate (committed)": "{rate_per_token:.4f} ({committed_rate_per_token:.4f})",
-        "aux rate": "{rate_aux_per_token:.4f}",
-        "aux: nats/word": "{nelbo_aux_per_word:.3f}",
-        "aux: bits/character": "{nelbo_aux_bits_per_character:.3f}",
+    runs = {
+        name: results.read(os.path.join(folder, f"{stem}{suffix}.json")).runs[0]
+        for name, suffix in _MODELS
     }
-    rows = []
-    for name, suffix in _MODELS:
-        with open(os.path.join(folder, f"{stem}{suffix}.json")) as file:
-            record = json.load(file)
-        value = {
-            key.removeprefix("ema_"): number
-            for key, number in record["evaluation"].items()
-            if key.startswith("ema_")
-        }
-        rows.append([name, *(form.format(**value) for form in columns.values())])
-    return "\n\n".join(
-        [results_table.markdown(["", *columns], rows), _about(stem, record)]
-    )
+    columns = tables.columns([run.numbers() for run in runs.values()], "text")
+    rows = [
+        [name, *(tables.cell(shown, run.numbers()) for shown in columns)]
+        for name, run in runs.items()
+    ]
+    header = ["", *(shown.title for shown in columns)]
+    (first, *_) = runs.values()
+    return "\n\n".join([tables.markdown(header, rows), _about(stem, first)])
 
 
-def _about(stem, record):
-    found, hparams = record["evaluation"], record["hparams"]
+def _about(stem, run):
+    found, hparams = run.numbers(), run.hparams
     return (
-        f"`{stem}`: {found['num_examples']:,} sentences of {found['data']} "
-        f"({found['note']}), {found['num_tokens']:,} tokens, "
+        f"`{stem}`: {run.measured_on()}, {found['num_tokens']:,} tokens, "
         f"{found['tokens_per_word']:.3f} a word (Tensor2Tensor's lm1b32k: "
-        f"{text_runs.TENSOR2TENSOR_TOKENS_PER_WORD}); trained on "
-        f"{hparams['training_sentences']:,} sentences, {found['step']:,} steps of "
+        f"{TENSOR2TENSOR_TOKENS_PER_WORD}); trained on "
+        f"{run.training['num_examples']:,} sentences, {run.steps:,} steps of "
         f"{hparams['batch_size']} rows of {hparams['max_length']}; a vocabulary of "
-        f"{hparams['vocabulary_size']:,}; averaged weights; seed "
-        f"{hparams['random_seed']}; {record['hardware']}."
+        f"{hparams['vocabulary_size']:,}; {run.weights} weights; seed "
+        f"{run.seed}; {run.hardware}."
     )
 
 
 def sentences(path):
     """What a run writes: dict of Markdown blocks."""
-    model, _, step = runs.load(path)
-    vocabulary = text_runs.load_vocabulary(path)
+    from experiments.runs import load
+
+    run = load.load(path)
+    model, vocabulary = run.model, run.data.vocabulary
     return {
-        "samples": _samples(model, vocabulary, step),
+        "samples": _samples(model, vocabulary, run.step),
         "interpolation": _interpolation(model, vocabulary),
         "completions": _completions(model, vocabulary),
     }
@@ -98,7 +86,7 @@ def sentences(path):
 
 def _samples(model, vocabulary, step):
     parts = [f"Averaged weights of step {step:,}."]
-    for prior in ("aux", "ar1"):
+    for prior in ("auxiliary", "training"):
         for top_p in (1.0, _TOP_P):
             (tokens,) = text.sample(model, _COUNT, prior, top_p=top_p)
             parts.append(_block(f"--prior={prior} --top_p={top_p}", tokens, vocabulary))
@@ -107,7 +95,7 @@ def _samples(model, vocabulary, step):
 
 def _interpolation(model, vocabulary):
     parts = []
-    for prior in ("ar1", "aux"):
+    for prior in ("training", "auxiliary"):
         for channel in range(len(model.prior.alpha)):
             z = text.interpolated_latents(model, channel, prior, _STEPS)
             tokens = text.decode(model, z, top_p=_TOP_P)
@@ -120,7 +108,9 @@ def _completions(model, vocabulary):
     parts = []
     for number, line in enumerate(_BEGINNINGS):
         prefix = vocabulary.encode([line]).numpy()[0][:-1]
-        tokens = text.complete(model, prefix, "aux", _STEPS, first=number, top_p=_TOP_P)
+        tokens = text.complete(
+            model, prefix, "auxiliary", _STEPS, first=number, top_p=_TOP_P
+        )
         parts.append(_block(f"`{line}`", tokens, vocabulary))
     return "\n\n".join(parts)
 
@@ -131,4 +121,4 @@ def _block(title, tokens, vocabulary):
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    flags.run(main, ("output_dir", "t2t_usr_dir"))

@@ -29,8 +29,8 @@ def test_images_have_the_stated_shape_and_levels():
 
 def test_every_class_is_in_both_splits():
     for name, least in (("train", 130), ("test", 20)):
-        counts = np.bincount(digits.load(name).label, minlength=digits.NUM_CLASSES)
-        assert len(counts) == digits.NUM_CLASSES
+        counts = np.bincount(digits.load(name).label, minlength=10)
+        assert len(counts) == len(digits.CLASS_NAMES) == 10
         assert counts.min() >= least
 
 

@@ -90,18 +90,6 @@ def test_training_order_is_exact_and_resumes(data_dir):
     assert spec["image"].shape == (5, 32, 32, 3)
 
 
-def test_shards_are_parts_of_the_batch(data_dir):
-    split = imagenet32.load("train", data_dir)
-    whole = take(batches.training_batches(split, 6, seed=0), 2)
-    parts = [
-        take(batches.training_batches(split, 6, 0, num_shards=3, shard=s), 2)
-        for s in range(3)
-    ]
-    for step in range(2):
-        joined = np.concatenate([part[step]["image"] for part in parts])
-        np.testing.assert_array_equal(joined, whole[step]["image"])
-
-
 def test_evaluation_has_each_image_once(data_dir):
     split = imagenet32.load("valid", data_dir)
     rows = list(batches.evaluation_batches(split, 4).as_numpy_iterator())

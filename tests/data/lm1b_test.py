@@ -54,7 +54,7 @@ def test_shards_where_the_archive_unpacks_to(tmp_path):
 
 def test_other_files_are_named_in_the_note(tmp_path):
     put_shards(tmp_path)
-    found = lm1b.load("train", str(tmp_path), files="news.en.heldout-00000*")
+    found = lm1b.load("train", str(tmp_path), train_files="news.en.heldout-00000*")
     assert found.note == "shards heldout-00000-of-00050"
     assert found.fingerprint() != lm1b.load("train", str(tmp_path)).fingerprint()
 
@@ -68,7 +68,9 @@ def test_archive(tmp_path):
         assert list(found.lines()) == expected, "a second reading"
     with pytest.raises(errors.DataError, match="not the official archive.*sha256"):
         lm1b.load("train", str(tmp_path))
-    corpus = lm1b.load("train", str(tmp_path), files="news.fr*", archive_sha256=digest)
+    corpus = lm1b.load(
+        "train", str(tmp_path), train_files="news.fr*", archive_sha256=digest
+    )
     with pytest.raises(errors.DataError, match="has no members news.fr"):
         list(corpus.lines())
 
@@ -134,7 +136,7 @@ def test_a_file_that_is_no_text(tmp_path):
 @pytest.mark.skipif(not os.path.isdir(REAL), reason=f"{REAL} is absent")
 def test_real_shard():
     """Its lines and words as `wc` counts them."""
-    corpus = lm1b.load("test", REAL, files="news.en.heldout-00012-of-00050")
+    corpus = lm1b.load("test", REAL, eval_files="news.en.heldout-00012-of-00050")
     lines = list(corpus.lines())
     assert len(lines) == 5986
     words = sum(corpora.num_words(x) for x in lines) - len(lines)

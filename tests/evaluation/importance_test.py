@@ -12,7 +12,7 @@ from deltavae_tf import backend
 from deltavae_tf.distributions import ar1
 from deltavae_tf.evaluation import importance
 from deltavae_tf.models import delta_vae
-from experiments import build, hparams
+from tests.evaluation import small
 
 N, D = 3, 2
 
@@ -68,8 +68,7 @@ def test_the_bound_falls_to_the_true_likelihood():
 
 
 def test_padding_is_left_out_and_noise_is_the_examples_own():
-    chosen = hparams.hparams("digits_tiny")
-    model = build.image_model(chosen, digits.IMAGE_SHAPE, digits.NUM_LEVELS)
+    model = small.image_model()
     split = digits.load("test").first(10)
     found = [
         importance.ImportanceWeights(model, "auxiliary")(
@@ -90,8 +89,8 @@ def test_groups():
     by_hand = -np.log(np.exp(weights).reshape(5, 2, 4).mean(2)).mean(1)
     np.testing.assert_allclose(found[4], by_hand)
     np.testing.assert_allclose(found[1], -weights.mean(1))
-    for small, large in ((1, 2), (2, 4), (4, 8)):  # For each example, not on average.
-        assert (found[large] <= found[small] + 1e-12).all()
+    for few, more in ((1, 2), (2, 4), (4, 8)):  # For each example, not on average.
+        assert (found[more] <= found[few] + 1e-12).all()
 
 
 def test_bad_arguments():

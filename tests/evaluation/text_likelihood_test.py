@@ -4,41 +4,34 @@ import numpy as np
 import pytest
 
 from data.text import batches as text_batches
-from data.text import sentences
-from deltavae_tf.evaluation import text_likelihood
-from experiments import hparams, text_build
+from deltavae_tf.errors import NotFiniteError, UserError
+from deltavae_tf.evaluation import likelihood
 from tests.data import text_fakes
+from tests.evaluation import small
 
 
 @pytest.fixture(scope="module")
 def model():
-    return text_build.text_model(hparams.hparams("documents_tiny"))
+    return small.text_model()
 
 
 @pytest.fixture(scope="module")
 def split():
-    vocabulary = text_fakes.small_vocabulary()
-    corpus = text_fakes.corpus(text_fakes.lines(13, seed=5))
-    return sentences.prepare(corpus, vocabulary, progress=False)
+    return small.text_split()
 
 
-def sizes_of(split):
-    return {
-        "tokens": split.lengths,
-        "words": split.words,
-        "characters": split.characters,
-        "index": split.index,
-    }
+def unit_of(split):
+    return likelihood.PerToken(small.sizes_of(split))
 
 
 @pytest.fixture(scope="module")
 def evaluator(model):
-    return text_likelihood.TextEvaluator(model)
+    return likelihood.Evaluator(model)
 
 
 def test_the_same_numbers_however_batched_and_as_by_hand(model, evaluator, split):
     results = [
-        evaluator(text_batches.evaluation_batches(split, size), sizes_of(split))
+        evaluator(text_batches.evaluation_batches(split, size), unit_of(split))
         for size in (16, 200, 4000)
     ]
     for found in results:
@@ -61,6 +54,7 @@ def test_the_same_numbers_however_batched_and_as_by_hand(model, evaluator, split
         "nelbo_aux_bits_per_character": nelbo.sum() / characters / np.log(2),
         "committed_rate_per_token": terms["committed_rate"].sum() / tokens,
         "rate_nats": terms["rate"].mean(),
+        "rate_above_delta_nats": (terms["rate"] - terms["committed_rate"]).mean(),
         "rate_excess_min_nats": (terms["rate"] - terms["committed_rate"]).min(),
         "tokens_per_word": tokens / words,
         "num_examples": 13,
@@ -74,13 +68,10 @@ def test_the_same_numbers_however_batched_and_as_by_hand(model, evaluator, split
 
 def test_standard_error_is_that_of_a_ratio(model, evaluator):
     """Against resampling the sentences."""
-    vocabulary = text_fakes.small_vocabulary()
-    split = sentences.prepare(
-        text_fakes.corpus(text_fakes.lines(150, seed=6)), vocabulary, progress=False
-    )
+    split = small.text_split(150, seed=6)
     data = list(text_batches.evaluation_batches(split, 4000))
-    found = evaluator(data, sizes_of(split))
-    terms = evaluator.per_sentence(data)
+    found = evaluator(data, unit_of(split))
+    terms = evaluator.per_example(data)
     nats = terms["distortion"] + terms["rate"]
     tokens = split.lengths[terms["index"]]
     rng = np.random.default_rng(0)
@@ -91,7 +82,7 @@ def test_standard_error_is_that_of_a_ratio(model, evaluator):
 
 def test_one_sentence_below_its_own_rate_is_an_error(evaluator, split, monkeypatch):
     """Above the mean committed rate, and below what its length commits to."""
-    real = evaluator.per_sentence
+    real = evaluator.per_example
 
     def lower(data):
         terms = real(data)
@@ -100,24 +91,24 @@ def test_one_sentence_below_its_own_rate_is_an_error(evaluator, split, monkeypat
         assert terms["rate"][longest] > terms["committed_rate"].mean()
         return terms
 
-    monkeypatch.setattr(evaluator, "per_sentence", lower)
+    monkeypatch.setattr(evaluator, "per_example", lower)
     with pytest.raises(FloatingPointError, match="below the committed rate"):
-        evaluator(text_batches.evaluation_batches(split, 200), sizes_of(split))
+        evaluator(text_batches.evaluation_batches(split, 200), unit_of(split))
 
 
 def test_what_cannot_be_evaluated(evaluator, split, monkeypatch):
-    with pytest.raises(ValueError, match="empty"):
-        evaluator([], sizes_of(split))
+    with pytest.raises(UserError, match="empty"):
+        evaluator([], unit_of(split))
     data = list(text_batches.evaluation_batches(split, 200))
-    with pytest.raises(ValueError, match="must hold every sentence"):
-        evaluator(data, sizes_of(split.first(5)))
-    real = evaluator.per_sentence
+    with pytest.raises(UserError, match="must hold every sentence"):
+        evaluator(data, unit_of(split.first(5)))
+    real = evaluator.per_example
 
     def broken(data):
         terms = real(data)
         terms["rate"][2] = np.nan
         return terms
 
-    monkeypatch.setattr(evaluator, "per_sentence", broken)
-    with pytest.raises(FloatingPointError, match="rate of 1 sentences is not finite"):
-        evaluator(data, sizes_of(split))
+    monkeypatch.setattr(evaluator, "per_example", broken)
+    with pytest.raises(NotFiniteError, match="rate of 1 examples is not finite"):
+        evaluator(data, unit_of(split))

@@ -1,10 +1,16 @@
 """Models from hyper-parameters: every size of the paper builds."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from data import dataset
+from data.reading import errors as data_errors
 from deltavae_tf import units
-from experiments import build, hparams
+from experiments import build, sets
+from experiments.build import images as image_models
+from experiments.figures import points
 
 
 def count_stack(layers, width, filter_size, blocks, causal, cross=0, self_=True):
@@ -32,9 +38,17 @@ def count_stack(layers, width, filter_size, blocks, causal, cross=0, self_=True)
         pytest.param("table6_large", 6, 6, marks=pytest.mark.slow),
     ],
 )
-def test_every_size_of_the_paper_builds(name, encoder_blocks, decoder_blocks):
-    h = hparams.hparams(name)
-    model = build.image_model(h, (8, 8, 3), 256)  # As many weights as at 32.
+def test_every_size_of_the_paper_builds(
+    monkeypatch, name, encoder_blocks, decoder_blocks
+):
+    h = sets.hparams(name)
+    # As many weights as at 32.
+    monkeypatch.setattr(
+        type(h),
+        "dataset",
+        lambda self: SimpleNamespace(image_shape=(8, 8, 3), num_levels=256),
+    )
+    model = build.model(h)
     d, width = h.latent_channels, h.encoder_width
     encoder = count_stack(
         h.encoder_layers,
@@ -61,23 +75,47 @@ def test_every_size_of_the_paper_builds(name, encoder_blocks, decoder_blocks):
     )
 
 
+def prior_of(hparams):
+    """The prior of a set on its data set's images."""
+    return hparams.component("prior").make(hparams, image_models.sizes(hparams))
+
+
 def test_target_rate_sets_alpha():
-    chosen = hparams.hparams("digits_tiny", "target_rate_bits=20")
-    prior = build.prior(chosen, 8)
+    prior = prior_of(sets.hparams("digits_tiny", "target_rate_bits=20"))
     np.testing.assert_allclose(units.bits(prior.committed_rate()), 20, rtol=1e-5)
     with pytest.raises(ValueError, match="must be in"):
-        build.prior(hparams.hparams("digits_tiny", "target_rate_bits=1e9"), 8)
+        prior_of(sets.hparams("digits_tiny", "target_rate_bits=1e9"))
 
 
-def test_a_problem_without_a_program_is_an_error():
-    with pytest.raises(ValueError, match="'lm1b'.*cifar10"):
-        build.problem("lm1b")
+def test_a_data_set_that_is_not_there_is_an_error():
+    with pytest.raises(data_errors.DataError, match="did you mean 'digits'"):
+        dataset.find("digit")
 
 
 def test_the_seed_decides_the_weights():
-    chosen = hparams.hparams("digits_tiny")
-    kernels = [
-        np.array(build.image_model(chosen, (8, 8, 1), 17, seed).weights[1])
-        for seed in (0, 0, 1)
-    ]
+    chosen = sets.hparams("digits_tiny")
+    kernels = [np.array(build.model(chosen, seed).weights[1]) for seed in (0, 0, 1)]
     assert (kernels[0] == kernels[1]).all() and (kernels[0] != kernels[2]).any()
+
+
+@pytest.mark.parametrize(
+    "overrides, label",
+    [
+        ("", "delta-VAE"),
+        ("method=vae", "VAE"),
+        ("method=vae,encoder=non_causal", "VAE, non-causal"),
+        ("method=beta_vae,beta=2", "beta-VAE"),
+        ("objective=beta,beta=2", "delta-VAE, beta-VAE"),
+        ("method=independent_delta_vae", "independent delta-VAE"),
+        ("method=autoregressive,encoder=non_causal", "decoder alone"),
+    ],
+)
+def test_labels(overrides, label):
+    assert points.label(sets.hparams("digits", overrides).to_dict()) == label
+
+
+def test_a_beta_vae_on_an_ar1_prior():
+    """What no name of the paper's says: both dials of the rate at once."""
+    h = sets.hparams("digits_tiny", "objective=beta,beta=0.5")
+    model = build.model(h)
+    assert model.objective.beta == 0.5 and model.committed_rate() > 1

@@ -28,13 +28,14 @@ def contents(folder):
     }
 
 
-def run(lines, watched=None):
+def run(lines, watched=None, path=()):
     """What each command line did.
 
     Args:
       lines: dict from a name to a list: the module and its arguments; or "python" and
         a statement, for what happens in between.
       watched: a folder whose `contents` after each line are wanted, or None.
+      path: folders that Python looks for modules in, beside its own.
 
     Returns:
       dict from the name to a dict: `status` int, `stdout` and `stderr` str; with
@@ -43,6 +44,7 @@ def run(lines, watched=None):
     done = subprocess.run(
         [sys.executable, "-m", "tests.experiments.commands"],
         cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
         input=json.dumps([watched and str(watched), list(lines.values())]),
         capture_output=True,
         text=True,
@@ -59,7 +61,8 @@ def _run_all(watched, lines):
     from absl import flags
     from absl.testing import flagsaver
 
-    import experiments.runs  # noqa: F401  (Stays: Keras registers a class once.)
+    import experiments  # noqa: F401  (Stays; its modules go after each line.)
+    from data import dataset
 
     # As in conftest.py: to optimize a graph takes longer than to run it here.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
@@ -84,6 +87,9 @@ def _run_all(watched, lines):
                 parent, _, child = name.rpartition(".")
                 delattr(sys.modules[parent], child)
                 del sys.modules[name]
+            elif name.startswith("my_"):  # What --t2t_usr_dir brought.
+                del sys.modules[name]
+        dataset._ADDED.clear()
         flagsaver.restore_flag_values(saved)
         results.append({"status": status, **texts})
         if watched:

@@ -12,23 +12,26 @@ ROOT = str(pathlib.Path(__file__).parents[2])
 
 BINARY = """
     import json, sys
+    from deltavae_tf import errors
     from experiments import flags
 
     flags.defaults(hparams_set="digits_tiny")
 
     def main(_):
         h = flags.hparams()
-        if flags.FLAGS.decode_hparams == "bug":
+        if flags.FLAGS.decode_from_file == "bug":
             int("x")
-        if flags.FLAGS.decode_hparams == "theirs":
+        if flags.FLAGS.decode_from_file == "theirs":
             json.loads("")  # Raised by a `raise` of theirs.
-        if flags.FLAGS.decode_hparams == "ours":
-            raise FloatingPointError("Not finite at step 3:\\nrate_nats=nan")
-        if flags.FLAGS.decode_hparams == "disk":
+        if flags.FLAGS.decode_from_file == "value":
+            raise ValueError("Written by us, and a bug all the same")
+        if flags.FLAGS.decode_from_file == "ours":
+            raise errors.NotFiniteError("Not finite at step 3:\\nrate_nats=nan")
+        if flags.FLAGS.decode_from_file == "disk":
             open("/nonexistent/file")
-        if flags.FLAGS.decode_hparams == "interrupt":
+        if flags.FLAGS.decode_from_file == "interrupt":
             raise KeyboardInterrupt
-        if flags.FLAGS.decode_hparams == "flags":
+        if flags.FLAGS.decode_from_file == "flags":
             print(flags.as_text())
         print(h.batch_size, h.train_steps, h.eval_every, h.problem, h.eval_steps)
         print("tensorflow" in sys.modules)
@@ -76,8 +79,8 @@ def test_defaults_and_overrides(binary):
         (["--train_steps=0"], "--train_steps=0"),
         (["--schedule=dance"], "--schedule=dance"),
         (["train_steps=3"], "unexpected argument 'train_steps=3'"),
-        (["--decode_hparams=ours"], "Not finite at step 3: rate_nats=nan"),
-        (["--decode_hparams=disk"], "'/nonexistent/file'"),
+        (["--decode_from_file=ours"], "Not finite at step 3: rate_nats=nan"),
+        (["--decode_from_file=disk"], "'/nonexistent/file'"),
         (["--problem=digit"], "did you mean 'digits'"),
     ],
 )
@@ -90,20 +93,20 @@ def test_an_error_is_one_line(binary, arguments, message):
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("which", ["bug", "theirs"])
+@pytest.mark.parametrize("which", ["bug", "theirs", "value"])
 def test_a_bug_keeps_its_stack_trace(binary, which):
-    done = binary(f"--decode_hparams={which}")
+    done = binary(f"--decode_from_file={which}")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
 
 def test_verbosity_shows_where(binary):
-    done = binary("--decode_hparams=ours", "--verbosity=1")
+    done = binary("--decode_from_file=ours", "--verbosity=1")
     assert "Traceback" in done.stderr
 
 
 def test_interrupted(binary):
-    done = binary("--decode_hparams=interrupt")
+    done = binary("--decode_from_file=interrupt")
     assert (done.returncode, len(done.stderr.splitlines())) == (130, 1)
 
 
@@ -116,13 +119,50 @@ def test_registry_help(binary):
 
 
 def test_flags_as_text_can_be_given_back(binary, tmp_path):
-    arguments = ["--decode_hparams=flags", "--hparams=batch_size=3", "--use_tpu"]
+    arguments = ["--decode_from_file=flags", "--hparams=batch_size=3", "--use_tpu"]
     text = binary(*arguments).stdout.split("\n\n")[0]
     assert "--hparams=batch_size=3\n" in text and "--use_tpu\n" in text
-    assert "--decode_hparams=flags" in text
+    assert "--decode_from_file=flags" in text
     (tmp_path / "flags.txt").write_text(text)
     again = binary(f"--flagfile={tmp_path / 'flags.txt'}")
     assert again.stdout.split("\n\n")[0] == text
+
+
+def test_paths_may_begin_at_home(binary, tmp_path):
+    done = binary("--decode_from_file=flags", "--output_dir=~/runs", "--data_dir=~")
+    home = os.path.expanduser("~")
+    assert f"--output_dir={home}/runs\n" in done.stdout
+    assert f"--data_dir={home}\n" in done.stdout
+
+
+def test_help_has_the_programs_own_words(tmp_path):
+    script = tmp_path / "own.py"
+    script.write_text(
+        '"""Does what its name says."""\n'
+        "from experiments import flags\n"
+        "flags.flags.DEFINE_integer('apples', 3, 'How many apples.')\n"
+        "flags.run(print, ('output_dir',))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script, "--help"],
+        env={**os.environ, "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Does what its name says."
+    assert lines.index("  --apples [3]") < lines.index("  --output_dir")
+    assert "      How many apples." in lines and "--use_tpu" not in done.stdout
+
+
+@pytest.mark.parametrize("where", ["", "nothing.py", "empty"])
+def test_no_code_of_the_users(binary, tmp_path, where):
+    (tmp_path / "empty").mkdir()
+    done = binary(f"--t2t_usr_dir={tmp_path / where if where else '/nowhere'}")
+    assert "must be a Python file or a folder of Python files" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_tensor2tensors_names_and_defaults():
@@ -133,7 +173,7 @@ def test_tensor2tensors_names_and_defaults():
       train_steps eval_steps schedule local_eval_frequency keep_checkpoint_max
       save_checkpoints_secs worker_gpu use_tpu cloud_tpu_name tpu_num_shards
       iterations_per_loop random_seed eval_use_test_set warm_start_from registry_help
-      decode_hparams decode_from_file decode_to_file
+      decode_from_file decode_to_file t2t_usr_dir
     """.split()
     expected += """
       raw_weights xla_compile
@@ -150,7 +190,7 @@ def test_an_error_of_a_pipeline_is_one_line():
     import tensorflow as tf
 
     from data.reading import errors
-    from experiments import flags
+    from experiments import program
 
     def broken(i):
         raise errors.DataError(f"image {i} is damaged")
@@ -160,5 +200,5 @@ def test_an_error_of_a_pipeline_is_one_line():
     )
     with pytest.raises(tf.errors.OpError) as error:
         list(dataset)
-    assert flags._from_pipeline(error.value) == "image 0 is damaged"
-    assert flags._from_pipeline(ValueError("DataError: no")) == ""
+    assert program._from_pipeline(error.value) == "image 0 is damaged"
+    assert program._from_pipeline(ValueError("DataError: no")) == ""

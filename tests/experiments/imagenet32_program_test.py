@@ -51,7 +51,7 @@ def test_it_trains_evaluates_and_prints_the_sizes(folder, commands):
     assert lines[1] == "imagenet32/valid: 7 images (7 of 49,999 images)"
     assert "Step 4, 7 images of imagenet32/valid (7 of 49,999 images):" in lines
     evaluation = json.loads((folder / "straight" / "evaluation.json").read_text())
-    assert evaluation["num_examples"] == 7
+    assert evaluation["data"]["held_out"]["num_examples"] == 7
     rows = run_folder.read_metrics(str(folder / "straight"))
     assert [row["step"] for row in rows] == [2, 4]
     assert (folder / "straight" / "samples" / "step-00000004.png").exists()
@@ -84,7 +84,7 @@ def test_the_box_filtered_set_is_named_and_never_beside_the_paper(folder, comman
     "name, message",
     [
         ("no archive", "ImageNet 32x32's train images must be in `data_dir`"),
-        ("no classes", "imagenet32 has no classes to probe for"),
+        ("no classes", "needs classes"),
     ],
 )
 def test_errors(commands, name, message):

@@ -1,6 +1,5 @@
 """A plan's numbers against counts by hand from the paper's blueprint."""
 
-import dataclasses
 import json
 import pathlib
 import subprocess
@@ -10,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments import build, costs, hparams, plan
+from experiments import build, plan, sets
+from experiments.runs import costs
 
 ROOT = pathlib.Path(__file__).parents[2]
 BATCH = 2
-SET = dataclasses.replace(
-    hparams.hparams("digits"),
+SET = sets.hparams("digits").replace(
     encoder_layers=1, decoder_layers=2, encoder_width=8, decoder_width=12,
     encoder_filter=20, decoder_filter=28, encoder_attention=0, decoder_attention=2,
     num_heads=4, num_mixtures=2, latent_channels=3, auxiliary_units=5,
@@ -76,8 +75,7 @@ def test_operations_are_those_counted_by_hand(counted):
 
 @pytest.mark.slow
 def test_parameters_and_state(counted):
-    problem = build.problem("digits")
-    model = build.image_model(SET, problem.image_shape, problem.num_levels)
+    model = build.model(SET)
     parameters = sum(np.prod(v.shape) for v in model.trainable_variables)
     assert counted.parameters == parameters
     # float32 weights, gradients, two moments and an average; a few counters.
@@ -125,7 +123,7 @@ def test_time_is_the_slower_of_arithmetic_and_memory(counted):
 
 @pytest.mark.slow
 def test_bfloat16_halves_the_activations(counted):
-    half = plan.count(dataclasses.replace(SET, dtype="mixed_bfloat16"), num_cores=2)
+    half = plan.count(SET.replace(dtype="mixed_bfloat16"), num_cores=2)
     assert half.flops(matrix=True) == counted.flops(matrix=True)
     assert 0.4 < half.activation_bytes / counted.activation_bytes < 0.8
 
@@ -179,3 +177,11 @@ def test_docs_have_the_plans_numbers(path):
         fits = "yes" if step["fits"] else "no"
         row = f"{step['ms_fused']:,.0f} | {step['ms_unfused']:,.0f} | {fits} |"
         assert f"| `{found['hparams_set']}` | {device} | {row}" in text
+
+
+@pytest.mark.slow
+def test_text_is_counted_too():
+    found = plan.count(sets.hparams("documents_tiny"), num_cores=2)
+    model = build.model(sets.hparams("documents_tiny"))
+    assert found.parameters == sum(np.prod(v.shape) for v in model.trainable_variables)
+    assert found.flops(matrix=True) > 0 < found.activation_bytes

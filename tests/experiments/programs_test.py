@@ -18,7 +18,7 @@ from PIL import Image
 
 from data import digits
 from deltavae_tf.training import checkpoints, run_folder
-from experiments import runs
+from experiments.runs import load
 from tests.experiments import commands as programs
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -82,7 +82,10 @@ def commands(run):
         "hparams": ["experiments.digits", *RUN, "--hparams=dropuot=0.1", output],
         "sample": [*sample, "--count=5"],
         "fewer": [*sample, "--count=3", f"--decode_to_file={folder}/fewer"],
+        "help": ["experiments.sample", "--help"],
         "flag": [*sample, "--temprature=0.5"],
+        "problem": ["experiments.train", "--problem=digts", output],
+        "no set": ["experiments.train", output],
         "temperature": [*sample, "--temperature=0"],
         "no run": ["experiments.sample", f"--output_dir={nothing}"],
         "completion": [*sample, "--kind=completion", "--images=5,0,7", "--given=0.4"],
@@ -138,9 +141,10 @@ def test_logged_names(run):
 
 def test_evaluation(run):
     found = json.loads((run[0] / "evaluation.json").read_text())
-    assert (found["step"], found["num_examples"]) == (10, 200)
-    for name in TERMS:
-        assert {name, f"ema_{name}"} <= set(found)
+    assert (found["step"], found["data"]["held_out"]["num_examples"]) == (10, 200)
+    for weights in ("raw", "average"):
+        assert set(TERMS) <= set(found["weights"][weights]["held_out"])
+    assert "latents carry" in run[1].splitlines()[-1]
 
 
 def test_the_same_command_again_does_nothing(run, commands):
@@ -168,11 +172,13 @@ def test_evaluate_alone(run, commands):
         ("hparams_set", "did you mean 'digits_tiny'?"),
         ("hparams", "did you mean 'dropout'?"),
         ("flag", "did you mean --temperature?"),
+        ("problem", "did you mean 'digits'"),
+        ("no set", "--hparams_set is needed, or a --problem"),
         ("temperature", "--temperature must be above 0. Received: 0"),
         ("no run", "is not a run folder"),
         (
             "images",
-            "from 0 to 296, once each. Received: 5,297",
+            "from 0 to 296. Received: 5,297",
         ),
         ("kind", "should be one of"),
         ("no checkpoint", "untrained has no checkpoint"),
@@ -237,19 +243,30 @@ def test_export(run, commands):
     np.testing.assert_allclose(
         found["distortion_nats"], expected["distortion"], rtol=1e-4
     )
-    model, _, _ = runs.load(str(run[0]))
+    model = load.load(str(run[0])).model
     np.testing.assert_allclose(
         model(image)["rate_aux"], found["rate_aux_nats"], rtol=1e-4
     )
 
 
 def test_record(run, commands):
-    assert commands["record"]["status"] == 0
+    assert commands["record"]["status"] == 0, commands["record"]["stderr"]
     found = json.loads((run[0].parent / "record.json").read_text())
-    assert found["experiment"] == "digits" and found["hardware"] == "a toaster"
-    assert found["evaluation"]["step"] == 10 and found["hparams"]["train_steps"] == 10
-    assert [row["step"] for row in found["curve"]] == STEPS
-    assert found["training_hours"] > 0
+    assert (found["schema"], found["hardware"]) == (1, "a toaster")
+    (kept,) = found["runs"]
+    assert (kept["experiment"], kept["step"]) == ("digits", 10)
+    assert kept["hparams"]["train_steps"] == 10
+    assert [row["step"] for row in kept["curve"]] == STEPS
+    assert kept["training_hours"] > 0
+
+
+def test_help_teaches(commands):
+    found = commands["help"]
+    assert found["status"] == 0 and found["stderr"] == ""
+    text = found["stdout"]
+    assert "Samples from a trained run" in text and "--temperature" in text
+    assert "sharper than it" in text and "--output_dir" in text
+    assert "--worker_gpu" not in text  # It does not read that one.
 
 
 @pytest.mark.slow  # Five processes that train.

@@ -6,15 +6,19 @@ import pytest
 from data import digits
 from data.images import batches
 from deltavae_tf.evaluation import likelihood
+from deltavae_tf.evaluation import record as records
 from deltavae_tf.training import checkpoints
-from experiments import hparams, record, runs
+from experiments import sets
+from experiments.runs import load, results
+from experiments.runs import run as runs
+from experiments.runs.options import Options
 
 
 def run_in(path, overrides="", train=True, **options):
-    chosen = hparams.hparams("digits_tiny", overrides)
+    chosen = sets.hparams("digits_tiny", overrides)
     arguments = {"progress": False, "write_samples": False, **options}
-    arguments = runs.Options(output_dir=str(path), **arguments)
-    with runs.ImageRun("digits", chosen, arguments) as run:
+    arguments = Options(output_dir=str(path), **arguments)
+    with runs.Run(chosen, arguments) as run:
         if train:
             run.train()
         return run, run.evaluate()
@@ -29,27 +33,34 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("use_average", [True, False])
 def test_load_gives_the_model_that_was_evaluated(trained, use_average):
     path, run, found = trained
-    model, chosen, step = runs.load(str(path), use_average)
-    assert (chosen, step) == (run.hparams, 10)
+    back = load.load(str(path), use_average)
+    assert (back.hparams, back.step) == (run.hparams, 10)
+    assert back.weights == ("average" if use_average else "raw")
     data = batches.evaluation_batches(digits.load("test"), 64)
-    again = likelihood.Evaluator(model)(data, 64)
-    prefix = "ema_" if use_average else ""
+    again = likelihood.Evaluator(back.model)(data, likelihood.BitsPerDim(64))
+    kept = found["weights"][back.weights]["held_out"]
+    assert len(again) > 8
     for name, value in again.items():
-        np.testing.assert_allclose(found[prefix + name], value, rtol=1e-5)
+        np.testing.assert_allclose(kept[name], value, rtol=1e-5)
 
 
 def test_evaluation_is_of_the_whole_test_split(trained):
-    _, _, found = trained
-    assert (found["data"], found["num_examples"]) == ("digits/test", 297)
-    assert found["rate_nats"] >= found["committed_rate_nats"] > 0
-    assert found["ema_nelbo_bpd"] != found["nelbo_bpd"]
+    path, _, found = trained
+    held_out = found["data"]["held_out"]
+    assert (held_out["name"], held_out["num_examples"]) == ("digits/test", 297)
+    raw, average = (records.numbers(found, weights=w) for w in ("raw", "average"))
+    assert raw["rate_nats"] >= raw["committed_rate_nats"] > 0
+    assert average["nelbo_bpd"] != raw["nelbo_bpd"]
+    assert records.read(str(path)) == found and not records.is_full(found)
 
 
 def test_without_the_test_set_training_images_are_held_out(tmp_path):
     run, found = run_in(tmp_path / "run", "train_steps=1")
-    assert (len(run.training), len(run.held_out)) == (1300, 200)
-    assert found["data"] == "digits/train" and "last 200" in found["note"]
-    assert not set(run.training.index) & set(run.held_out.index)
+    data = run.data
+    assert (len(data.training), len(data.held_out)) == (1300, 200)
+    held_out = found["data"]["held_out"]
+    assert held_out["name"] == "digits/train" and "last 200" in held_out["note"]
+    assert not set(data.training.index) & set(data.held_out.index)
 
 
 def test_warm_start_takes_weights_only(trained, tmp_path):
@@ -84,11 +95,11 @@ def test_another_run_is_refused(trained, change, message):
 
 def test_more_steps_are_not_another_run(trained):
     path, _, _ = trained
-    chosen = hparams.hparams("digits_tiny", "train_steps=12")
-    options = runs.Options(
+    chosen = sets.hparams("digits_tiny", "train_steps=12")
+    options = Options(
         output_dir=str(path), use_test_set=True, progress=False, write_samples=False
     )
-    with runs.ImageRun("digits", chosen, options) as run:
+    with runs.Run(chosen, options) as run:
         assert run.train() == 12
 
 
@@ -96,7 +107,7 @@ def test_nothing_to_evaluate_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no checkpoint to evaluate"):
         run_in(tmp_path / "run", train=False)
     with pytest.raises(ValueError, match="has no checkpoint"):
-        runs.load(str(tmp_path / "run"))
+        load.load(str(tmp_path / "run"))
 
 
 def test_a_foreign_checkpoint_is_refused(trained, tmp_path):
@@ -105,19 +116,18 @@ def test_a_foreign_checkpoint_is_refused(trained, tmp_path):
         run_in(tmp_path / "run", "decoder_layers=3", warm_start_from=str(path))
 
 
-def test_record(trained):
+def test_results(trained):
     path, run, found = trained
-    kept = record.collect(str(path), hardware="a laptop")
+    kept = results.entry(str(path), "digits-seed0", "digits", curve=True)
     assert kept["hparams"]["decoder_width"] == run.hparams.decoder_width
-    assert kept["evaluation"]["nelbo_bpd"] > 0 and kept["hardware"] == "a laptop"
+    assert kept["weights"] == records.rounded(found["weights"])
     assert kept["training_hours"] > 0 and kept["curve"][-1]["step"] >= 10
+    assert kept["curve"][-1]["eval_ema_nelbo_bpd"] > 0
 
 
-def test_table():
-    rows = [{"model": "a", "x": 1.0}, {"model": "bcd", "x": float("nan")}]
-    assert runs.table(rows).splitlines() == [
-        "model      x",
-        "------------",
-        "a      1.000",
-        "bcd        -",
-    ]
+def test_a_run_of_the_first_version_is_told_from_a_strange_one(trained, tmp_path):
+    (tmp_path / "hparams.json").write_text(
+        '{"experiment": "digits", "hparams": {"problem": "digits", "method": "vae"}}'
+    )
+    with pytest.raises(ValueError, match="experiments.convert"):
+        load.load(str(tmp_path))

@@ -29,15 +29,20 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def commands(folder):
     """What a list of commands did, by name; each sees what those before it left."""
-    sweep = ["experiments.rate_distortion", "--sweep=digits_tiny"]
-    sweep += ["--train_images=50", "--eval_images=40", "--hardware=a toaster"]
+    sweep = ["experiments.sweep", "--sweep=digits_tiny"]
+    sweep += [
+        "--train_examples=50",
+        "--eval_examples=40",
+        "--reconstructions=8",
+        "--hardware=a toaster",
+    ]
     runs, half, some = folder / "runs", folder / "half", folder / "some"
     whole = [*sweep, f"--output_dir={runs}", f"--results={folder}/whole.json"]
     of_half = [*sweep, f"--output_dir={half}", f"--results={folder}/half.json"]
     run = f"--output_dir={runs}/delta_vae-seed0"
     alone = f"--output_dir={runs}/autoregressive-seed0"
-    measured = half / NAMES[1] / "measured.json"
-    when = f"print(os.stat('{runs}/{NAMES[0]}/measured.json').st_mtime_ns)"
+    measured = half / NAMES[1] / "evaluation.json"
+    when = f"print(os.stat('{runs}/{NAMES[0]}/evaluation.json').st_mtime_ns)"
     when = ["python", when]
     ten = f"p = pathlib.Path('{half}/{NAMES[1]}/hparams.json'); t = p.read_text(); "
     ten += """p.write_text(t.replace('"train_steps": 5,', '"train_steps": 10,'))"""
@@ -45,7 +50,11 @@ def commands(folder):
     other = f"--output_dir={folder}/text_run"
     auxiliary = f"--output_dir={folder}/auxiliary"
     evaluate = ["experiments.evaluate", "--importance_samples=4"]
-    evaluate += ["--importance_images=30", "--train_images=50"]
+    evaluate += [
+        "--importance_examples=30",
+        "--train_examples=50",
+        "--reconstructions=8",
+    ]
     tsne = ["experiments.figures.tsne", "--images=40", f"--figure={folder}/tsne.png"]
     train = "experiments.auxiliary_prior"
     more = [train, "--train_steps=40", "--hparams=learning_rate=0.01"]
@@ -53,7 +62,7 @@ def commands(folder):
     figure = "experiments.figures.rate_distortion"
     to = f"--figure={folder}/figure.png"
     lines = {
-        "list": ["experiments.rate_distortion", "--list"],
+        "list": ["experiments.sweep", "--list"],
         "unknown sweep": [*whole, "--sweep=digits_tny"],
         "index": [*whole, "--index=2"],
         "negative index": [*whole, "--index=-1"],
@@ -100,7 +109,7 @@ def commands(folder):
         "evaluate other": [*evaluate, other],
         "evaluate empty": [*evaluate, f"--output_dir={folder}/empty"],
         "samples": [*evaluate, run, "--importance_samples=6"],
-        "linear probe": ["experiments.linear_probe", run, "--train_images=60"],
+        "linear probe": ["experiments.linear_probe", run, "--train_examples=60"],
         "probe alone": ["experiments.linear_probe", alone],
         "probe other": ["experiments.linear_probe", other],
         "tsne": [*tsne, run],
@@ -113,7 +122,7 @@ def commands(folder):
         "auxiliary again": [*more, source, auxiliary],
         "auxiliary of another": [train, source, run],
         "some": ["python", f"import shutil; shutil.copytree('{runs}', '{some}'); "
-                           f"os.remove('{some}/{NAMES[1]}/measured.json')"],
+                           f"os.remove('{some}/{NAMES[1]}/evaluation.json')"],
         "figure of some": [figure, f"--results={some}", to],
     }  # fmt: skip
     return programs.run(lines)
@@ -126,13 +135,13 @@ def commands(folder):
         ("index", "in [0, 2): the sweep 'digits_tiny' has 2 runs. Received: 2"),
         ("negative index", "--index must be in [0, 2)"),
         ("seeds", "--seeds must be different integers, such as 0,1,2. Received: 0,0"),
-        ("none measured", "No run of 'digits_tiny' could be measured"),
-        ("damaged measurement", "measured.json is damaged"),
-        ("another sweep", "delta_vae-seed0 holds another run: dropout differs"),
-        ("unfinished evaluate", "is not finished: step 5 of 10"),
-        ("unfinished probe", "is not finished: step 5 of 10"),
-        ("unfinished tsne", "is not finished: step 5 of 10"),
-        ("unfinished source", "is not finished: step 5 of 10"),
+        ("none measured", "No run of 'digits_tiny' is measured"),
+        ("damaged measurement", "evaluation.json is no JSON"),
+        ("another sweep", "autoregressive-seed0 holds another run. Name another"),
+        ("unfinished evaluate", "is not finished. Train on, or take it as it is"),
+        ("unfinished probe", "is not finished. Train on, or take it as it is"),
+        ("unfinished tsne", "is not finished. Train on, or take it as it is"),
+        ("unfinished source", "is not finished. Train on, or take it as it is"),
         ("unfinished figure", "no measured run of experiments.rate_distortion; not "
                               "finished: autoregressive-seed0"),
         ("no results", "--results is needed"),
@@ -141,15 +150,14 @@ def commands(folder):
         ("no figure name", "--figure must name a .png file. Received: None"),
         ("twice", "Of one run there are several: autoregressive-seed0"),
         ("no tables", "empty_results has no results: no .json file"),
-        ("evaluate other", "holds a run of 'documents' on 'documents'; this program "
-                           "reads runs of images"),
+        ("evaluate other", "has no integer 'random_seed'"),
         ("evaluate empty", "is not a run folder"),
         ("samples", "--importance_samples must be a power of two. Received: 6"),
         ("probe alone", "is a decoder alone: it has no latents to probe"),
-        ("probe other", "reads runs of images"),
+        ("probe other", "needs classes"),
         ("tsne alone", "is a decoder alone: it has no latents to show"),
-        ("tsne other", "reads runs of images"),
-        ("auxiliary alone", "is a decoder alone: it has no auxiliary prior"),
+        ("tsne other", "must hold a run of images"),
+        ("auxiliary alone", "A decoder alone has no auxiliary prior to train"),
         ("auxiliary without", "--warm_start_from (the folder of a trained run) and"),
         ("auxiliary of another", "belongs to another run"),
     ],
@@ -184,17 +192,25 @@ def test_a_sweep_trains_what_is_left_and_ends_in_one_file(folder, commands):
     assert first["stderr"].count("step 10/10") == 1
     found = read(folder, "whole.json")
     assert names_of(found) == NAMES and found["failed"] == {}
-    assert found["hardware"] == "a toaster"
+    assert (found["schema"], found["hardware"]) == (1, "a toaster")
     for run in found["runs"]:
-        assert (run["steps"], run["test"]["num_examples"]) == (10, 40)
-        assert (run["training_images"], run["train"]["num_examples"]) == (1500, 50)
-        assert run["data_note"] == "first 40 of 297 images"
-        assert run["hparams"]["problem"] == "digits" and run["training_seconds"] > 0
-    delta, alone = (run["test"] for run in found["runs"])
-    assert delta["rate_bits"] >= delta["committed_rate_bits"] * (1 - 1e-4) > 1
-    assert alone["rate_bits"] == 0 and found["runs"][1]["latents"] == {}
+        training, held_out = (run["data"][k] for k in ("training", "held_out"))
+        numbers = run["weights"]["average"]
+        assert (run["steps"], numbers["held_out"]["num_examples"]) == (10, 40)
+        assert training["num_examples"] == 1500
+        assert numbers["training"]["num_examples"] == 50
+        assert "297" in str(held_out["num_examples"]) or "297" in held_out["note"]
+        assert run["hparams"]["problem"] == "digits" and run["training_hours"] > 0
+    delta, alone = (run["weights"]["average"]["held_out"] for run in found["runs"])
+    assert delta["rate_nats"] >= delta["committed_rate_nats"] * (1 - 1e-4) > 1
+    assert alone["rate_nats"] == 0 and "probe_accuracy" not in alone
+    # The decoder alone was there when the delta-VAE was measured.
+    gain = (alone["distortion_nats"] - delta["distortion_nats"]) / delta[
+        "rate_aux_nats"
+    ]
+    assert delta["gain"] == pytest.approx(gain, rel=1e-3) and "gain" not in alone
     # Rates and distortion are those of the run's own evaluation of these images.
-    bits = delta["distortion_bits"] + delta["rate_bits"]
+    bits = (delta["distortion_nats"] + delta["rate_nats"]) / np.log(2)
     assert delta["nelbo_bpd"] == pytest.approx(bits / 64, rel=1e-5)
 
 
@@ -203,16 +219,15 @@ def test_what_is_finished_is_not_trained_again(commands):
     assert "steps/s" not in commands["again"]["stderr"]
     # Nor measured again.
     assert int(commands["when"]["stdout"]) == int(commands["when after"]["stdout"])
-    assert commands["again"]["stdout"].count("distortion") == 2
+    assert commands["again"]["stdout"].count("latents") == 2
     assert commands["again"]["stdout"] == commands["whole"]["stdout"]
 
 
 def test_what_is_half_done_is_resumed_and_ends_the_same(folder, commands):
     assert commands["resumed"]["status"] == 0, commands["resumed"]["stderr"]
     one, other = (
-        read(folder, name, NAMES[1], "measured.json") for name in ("half", "runs")
+        read(folder, name, NAMES[1], "evaluation.json") for name in ("half", "runs")
     )
-    del one["training_seconds"], other["training_seconds"]
     assert one == other
     rows = run_folder.read_metrics(str(folder / "half" / NAMES[1]))
     assert [row["step"] for row in rows] == [5, 10]
@@ -241,7 +256,7 @@ def test_a_run_that_is_not_finite_is_told_and_not_measured(folder, commands):
     assert found["status"] == 0, found["stderr"]
     assert "autoregressive-seed0: failed: " in found["stdout"]
     assert f"so no results: {NAMES[0]}\n" in found["stdout"]
-    assert not (folder / "unstable" / NAMES[1] / "measured.json").exists()
+    assert not (folder / "unstable" / NAMES[1] / "evaluation.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -267,49 +282,50 @@ def test_figures_are_drawn(folder, commands, name, file_name):
 
 def test_evaluate(folder, commands):
     assert commands["evaluate"]["status"] == 0, commands["evaluate"]["stderr"]
-    found = read(folder, "runs", "delta_vae-seed0", "full_evaluation.json")
-    assert found["raw"]["num_examples"] == found["average"]["num_examples"] == 297
-    assert found["raw"]["nelbo_bpd"] != found["average"]["nelbo_bpd"]
-    for weights in ("raw", "average"):
-        value = found[weights]
+    found = read(folder, "runs", NAMES[0], "evaluation.json")
+    weights = found["weights"]
+    raw, average = (weights[k]["held_out"] for k in ("raw", "average"))
+    assert raw["num_examples"] == average["num_examples"] == 297
+    assert raw["nelbo_bpd"] != average["nelbo_bpd"]
+    for value in (raw, average):
         assert value["nelbo_bpd_stderr"] > 0 < value["nelbo_aux_bpd_stderr"]
-        saved = value["rate_bits"] - value["rate_aux_bits"]
+        saved = (value["rate_nats"] - value["rate_aux_nats"]) / np.log(2)
         assert value["nelbo_bpd"] - value["nelbo_aux_bpd"] == pytest.approx(
             saved / 64, rel=1e-3
         )
-    assert found["importance"]["num_examples"] == 30
-    for prior in ("ar1", "aux"):
-        bounds = found["importance"][prior]
-        assert list(bounds) == ["1", "2", "4"]
-        assert bounds["1"] > bounds["2"] > bounds["4"]
-    assert found["latents"]["units"] == 16 and "probe_accuracy" in found["latents"]
+    assert average["importance_examples"] == 30
+    for name in ("importance_bpd", "importance_aux_bpd"):
+        bounds = [average[f"{name}_k{k}"] for k in (1, 2, 4)]
+        assert bounds[0] > bounds[1] > bounds[2]
+    assert weights["average"]["training"]["units"] == 16
+    assert 0 <= average["probe_accuracy"] <= 1
     text = commands["evaluate"]["stdout"]
-    assert "Step 10, digits/test" in text and "Active units: " in text
-    assert "K=4: " in text and "Linear probe: " in text
+    assert "Step 10, digits/test" in text and "active units" in text
+    assert "linear probe" in text and "latents carry" in text
     assert commands["as it is"]["status"] == 0, commands["as it is"]["stderr"]
     assert "Step 5, digits/test" in commands["as it is"]["stdout"]
     assert commands["evaluate alone"]["status"] == 0
-    alone = read(folder, "runs", NAMES[1], "full_evaluation.json")
-    assert alone["importance"] == alone["latents"] == {}
+    alone = read(folder, "runs", NAMES[1], "evaluation.json")["weights"]["average"]
+    assert "units" not in alone["training"]
+    assert not [k for k in alone["held_out"] if k.startswith("importance")]
+    assert "decoder alone, without latents" in commands["evaluate alone"]["stdout"]
 
 
 def test_linear_probe(folder, commands):
     assert commands["linear probe"]["status"] == 0, commands["linear probe"]["stderr"]
-    found = read(folder, "runs", NAMES[0], "linear_probe.json")
-    assert (found["training_images"], found["num_examples"]) == (60, 297)
-    assert 0 <= found["accuracy"] <= 1 and found["weights"] == "average"
+    text = commands["linear probe"]["stdout"]
+    assert "60 training images" in text and "of 297 images of digits/test" in text
 
 
 def test_the_auxiliary_prior_alone_is_trained(folder, commands):
     assert commands["auxiliary"]["status"] == 0, commands["auxiliary"]["stderr"]
-    before = read(folder, "runs", NAMES[0], "full_evaluation.json")["average"]
-    after = read(folder, "auxiliary", "evaluation.json")
-    for name in ("distortion", "rate"):
-        assert after[f"ema_{name}_nats"] / np.log(2) == pytest.approx(
-            before[f"{name}_bits"], rel=1e-6
-        )
-    bits = after["ema_rate_aux_nats"] / np.log(2)
-    assert bits < before["rate_aux_bits"] - 1
+    before, after = (
+        read(folder, name, "evaluation.json")["weights"]["average"]["held_out"]
+        for name in (f"runs/{NAMES[0]}", "auxiliary")
+    )
+    for name in ("distortion_nats", "rate_nats"):
+        assert after[name] == pytest.approx(before[name], rel=1e-6)
+    assert after["rate_aux_nats"] < before["rate_aux_nats"] - 0.7
     again = commands["auxiliary again"]
     assert again["status"] == 0
     assert again["stdout"] == commands["auxiliary"]["stdout"]

@@ -13,29 +13,27 @@ from absl.testing import flagsaver
 
 from data.reading import errors
 from data.text import batches as text_batches
+from data.text import vocabulary
+from deltavae_tf.evaluation import record as records
+from deltavae_tf.evaluation import tables, verdict
 from deltavae_tf.export import saved_model
 from deltavae_tf.export import text as text_export
 from deltavae_tf.sampling import text
 from deltavae_tf.training import checkpoints, run_folder
-from experiments import (
-    hparams,
-    record,
-    runs,
-    sample_text,
-    text_build,
-    text_runs,
-)
+from experiments import sample, sets
 from experiments.figures import text_results
+from experiments.runs import load, results
+from experiments.runs import run as runs
+from experiments.runs import text as text_runs
+from experiments.runs.options import Options
 from tests.data import text_fakes
-
-FLAGS = sample_text.FLAGS
 
 
 def run_in(path, tmp, overrides="", **options):
-    chosen = hparams.hparams("documents_tiny", overrides)
+    chosen = sets.hparams("documents_tiny", overrides)
     options = {"use_test_set": True, "progress": False, **options}
-    options = runs.Options(output_dir=str(path), tmp_dir=str(tmp), **options)
-    with text_runs.TextRun("documents", chosen, options) as run:
+    options = Options(output_dir=str(path), tmp_dir=str(tmp), **options)
+    with runs.Run(chosen, options) as run:
         run.train()
         return run, run.evaluate()
 
@@ -53,18 +51,19 @@ def trained(tmp):
 
 def test_evaluation(trained):
     path, run, found = trained
-    assert (found["step"], found["num_examples"]) == (10, 300)
-    assert found["num_tokens"] == run.held_out.num_tokens
-    for prefix in ("", "ema_"):
-        rate, floor = (
-            found[f"{prefix}{name}_per_token"] for name in ("rate", "committed_rate")
-        )
+    held_out = found["data"]["held_out"]
+    assert (found["step"], held_out["num_examples"]) == (10, 300)
+    for weights in ("raw", "average"):
+        numbers = records.numbers(found, weights=weights)
+        assert numbers["num_tokens"] == run.data.held_out.num_tokens
+        rate, floor = (numbers[f"{x}_per_token"] for x in ("rate", "committed_rate"))
         assert rate >= floor > 0.05
-        assert found[f"{prefix}rate_excess_min_nats"] > -1e-3
-        assert 4 < found[f"{prefix}nelbo_per_token"] < 8
-    assert "tokens per word" in run.remarks(found)[0]
-    table = runs.table(runs.summary(found))
+        assert numbers["rate_excess_min_nats"] > -1e-3
+        assert 4 < numbers["nelbo_per_token"] < 8
+    assert "tokens per word" in verdict.remarks(found)[0]
+    table = tables.of_weights(found)
     assert "nats/token" in table and "averaged weights" in table
+    assert "nats per token" in verdict.line(found)
     assert json.loads((path / "evaluation.json").read_text()) == found
 
 
@@ -90,14 +89,13 @@ def test_samples_are_text(trained):
 
 def test_load_gives_the_model_that_was_evaluated(trained):
     path, run, found = trained
-    model, chosen, step = runs.load(str(path))
-    assert (chosen, step) == (run.hparams, 10)
-    batch = next(text_batches.evaluation_batches(run.held_out, 4000))
+    back = load.load(str(path))
+    assert (back.hparams, back.step) == (run.hparams, 10)
+    batch = next(text_batches.evaluation_batches(run.data.held_out, 4000))
     with runs.averaged(run.state):
         expected = run.model(batch)["distortion"]
-    np.testing.assert_allclose(model(batch)["distortion"], expected, rtol=1e-5)
-    vocabulary = text_runs.load_vocabulary(str(path))
-    assert vocabulary.fingerprint == run.vocabulary.fingerprint
+    np.testing.assert_allclose(back.model(batch)["distortion"], expected, rtol=1e-5)
+    assert back.data.vocabulary.fingerprint == run.data.vocabulary.fingerprint
 
 
 @pytest.mark.slow
@@ -115,7 +113,7 @@ def test_stopped_and_resumed_ends_with_the_same_bits(trained, tmp):
 
 def test_the_vocabulary_is_reused_and_belongs_to_the_run(trained, tmp, monkeypatch):
     path, run, _ = trained
-    monkeypatch.setattr(text_build.vocabulary, "build", None)  # Not to be called.
+    monkeypatch.setattr(vocabulary, "build", None)  # Not to be called.
     run_in(path, tmp)
     kept = (path / "vocabulary.model").read_bytes()
     monkeypatch.undo()
@@ -139,35 +137,29 @@ def test_another_run_is_refused(trained, tmp, overrides, message):
         run_in(trained[0], tmp, overrides)
 
 
-def test_sets_of_images_are_refused(tmp):
-    options = runs.Options(output_dir=str(tmp / "images"))
-    with pytest.raises(ValueError, match="no text data set 'digits'"):
-        text_runs.TextRun("lm1b", hparams.hparams("digits_tiny"), options)
-
-
-def test_record(trained):
-    kept = record.collect(str(trained[0]), hardware="a laptop")
-    assert kept["evaluation"]["nelbo_per_token"] > 0
+def test_results(trained):
+    kept = results.entry(str(trained[0]), "documents", "documents", curve=True)
+    assert records.numbers(kept)["nelbo_per_token"] > 0
     assert kept["curve"][-1]["eval_ema_nelbo_per_token"] > 0
 
 
 def decoded(path, **values):
-    """The lines that `experiments.sample_text` writes with these flags."""
+    """The lines that `experiments.sample` writes with these flags."""
     out = os.path.join(path, "out.txt")
     values = {"output_dir": str(path), "decode_to_file": out, **values}
     with flagsaver.flagsaver(**values):
-        sample_text.main([])
+        sample.main([])
     with open(out, encoding="utf-8") as file:
         return file.read().splitlines()
 
 
 def test_sample_and_interpolate(trained):
     path = trained[0]
-    lines = decoded(path, kind="sample", count=3, random_seed=1)
+    lines = decoded(path, kind="prior", count=3, random_seed=1)
     assert len(lines) >= 3
-    again = decoded(path, kind="sample", count=3, random_seed=1, prior="training")
+    again = decoded(path, kind="prior", count=3, random_seed=1, prior="training")
     assert again != lines
-    lines = decoded(path, kind="interpolate", steps=2)
+    lines = decoded(path, kind="interpolation", rows=2)
     assert [x for x in lines if x.startswith("====")] == [
         "==== Interpolating dimension 0 ====",
         "==== Interpolating dimension 1 ====",
@@ -184,7 +176,7 @@ def test_what_a_run_writes_as_markdown(trained):
         assert blocks["completions"].count(f"\n{line}") == 5
     with runs.averaged(run.state):
         (tokens,) = text.sample(run.model, 6)
-    for line in run.vocabulary.decode_to_strings(tokens):
+    for line in run.data.vocabulary.decode_to_strings(tokens):
         assert line in blocks["samples"]
 
 
@@ -192,13 +184,13 @@ def test_complete_reconstruct_and_score(trained, tmp):
     path, run, _ = trained
     file = tmp / "lines.txt"
     file.write_text("The value\nAn object\n")
-    lines = decoded(path, kind="complete", steps=2, decode_from_file=str(file))
+    lines = decoded(path, kind="completion", rows=2, decode_from_file=str(file))
     assert [x for x in lines if x.startswith("====")] == [
         "==== The value ====",
         "==== An object ====",
     ]
     assert sum(x.startswith("The value") for x in lines) == 2
-    lines = decoded(path, kind="reconstruct", decode_from_file=str(file))
+    lines = decoded(path, kind="reconstruction", decode_from_file=str(file))
     assert len(lines) >= 2
     lines = decoded(path, kind="score", decode_from_file=str(file))
     assert lines[0].split("\t")[-1] == "line" and len(lines) == 3
@@ -222,7 +214,7 @@ def test_bad_files_to_decode(trained, tmp, content, message):
         file = str(tmp / "bad.txt")
         (tmp / "bad.txt").write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        decoded(trained[0], kind="complete", decode_from_file=file)
+        decoded(trained[0], kind="completion", decode_from_file=file)
 
 
 def test_interpolation_moves_one_dimension(trained):
@@ -300,8 +292,8 @@ def test_saved_model_of_strings_in_a_process_without_this_code(trained):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    model, _, _ = runs.load(str(path))
-    vocabulary = text_runs.load_vocabulary(str(path))
+    back = load.load(str(path))
+    model, vocabulary = back.model, back.data.vocabulary
     lines = ["The value of x.", "An object \u2581"]
     tokens = vocabulary.encode(lines)
     assert found["num_tokens"] == tokens.row_lengths().numpy().tolist()
@@ -330,6 +322,6 @@ def test_a_vocabulary_of_another_model_is_not_exported(trained, tmp):
 
 def test_embedded_text_is_packed(trained):
     """Most of a training batch is no padding."""
-    batch = next(iter(trained[1]._training_batches(0)))
+    batch = next(iter(trained[1].data.training_batches(0)))
     assert np.mean(batch["tokens"].numpy() > 0) > 0.8
     assert tf.TensorShape([4, 32]) == batch["tokens"].shape

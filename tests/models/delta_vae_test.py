@@ -6,17 +6,22 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+import deltavae_tf
 from data import digits
 from data.images import batches
 from deltavae_tf.distributions import ar1
 from deltavae_tf.models import delta_vae
-from experiments import build, hparams
-from tests import testing
+from tests import testing, tiny
 
 
-def make(overrides="", seed=0, name="digits_tiny"):
-    chosen = hparams.hparams(name, overrides)
-    return build.image_model(chosen, digits.IMAGE_SHAPE, digits.NUM_LEVELS, seed)
+def make(seed=0, **changes):
+    return tiny.image_model(seed, **changes)
+
+
+@pytest.fixture(scope="module")
+def untouched():
+    """A model for tests that change nothing of it."""
+    return make()
 
 
 def batch_of(size, start=0):
@@ -37,7 +42,7 @@ def gradients(model, batch, variables, terms_to_loss):
 
 def test_terms_are_float32_nats_per_example():
     for dtype in ("float32", "mixed_bfloat16"):
-        model = make(f"dtype={dtype}")
+        model = make(dtype=dtype)
         terms = model(batch_of(5))
         assert {k: (v.shape, v.dtype) for k, v in terms.items()} == {
             name: ((5,), tf.float32) for name in ("distortion", "rate", "rate_aux")
@@ -45,7 +50,7 @@ def test_terms_are_float32_nats_per_example():
 
 
 def test_rate_is_the_kl_and_distortion_is_the_decoders():
-    model = make("ema_decay=0")
+    model = make()
     testing.randomize(model.encoder, scale=0.1)
     batch = batch_of(3)
     terms = model(batch)
@@ -93,7 +98,7 @@ def test_a_step_is_the_same_with_and_without_the_auxiliary_prior():
     batch = batch_of(8)
     weights = []
     for use in (True, False):
-        model = make("clip_norm=0", seed=3)
+        model = make(seed=3)
         if not use:
             model = delta_vae.DeltaVAE(
                 model.encoder, model.decoder, model.prior, seed=3
@@ -142,7 +147,7 @@ def test_clip_norm_bounds_the_update():
 
 
 def test_fit_and_evaluate_on_tf_data():
-    model = make("learning_rate=0.01,learning_rate_schedule=constant")
+    model = make(learning_rate=0.01)
     data = batches.training_batches(digits.load("train"), 32, seed=0)
     history = model.fit(data, steps_per_epoch=15, epochs=2, verbose=0).history
     assert history["nelbo_bpd"][1] < history["nelbo_bpd"][0] - 0.1
@@ -233,10 +238,17 @@ def test_samples_do_not_depend_on_how_many(prior):
     assert five.min() >= 0 and five.max() <= 16
 
 
+def random_auxiliary_prior():
+    keras.utils.set_random_seed(0)
+    prior = deltavae_tf.LSTMPrior(8, 2)
+    prior(np.zeros((1, 8, 2), "float32"))  # Makes its weights.
+    testing.randomize(prior, scale=0.5)
+    return prior
+
+
 def test_auxiliary_prior_samples_follow_its_densities():
     """Its paths, put back through `call`, have the moments they were drawn from."""
-    prior = make().auxiliary_prior
-    testing.randomize(prior, scale=0.5)
+    prior = random_auxiliary_prior()
     eps = np.random.default_rng(0).normal(size=(3, 8, 2)).astype("float32")
     z = ops.convert_to_numpy(prior.sample_from_noise(eps))
     loc, scale = (ops.convert_to_numpy(t) for t in prior(z))
@@ -244,8 +256,7 @@ def test_auxiliary_prior_samples_follow_its_densities():
 
 
 def test_auxiliary_prior_sees_only_the_past():
-    prior = make().auxiliary_prior
-    testing.randomize(prior, scale=0.5)
+    prior = random_auxiliary_prior()
     z = np.random.default_rng(0).normal(size=(1, 8, 2)).astype("float32")
     before = ops.convert_to_numpy(prior(z)[0])
     for t in range(8):
@@ -256,7 +267,7 @@ def test_auxiliary_prior_sees_only_the_past():
 
 
 def test_baseline_without_latents():
-    model, batch = make("method=autoregressive"), batch_of(4)
+    model, batch = tiny.image_decoder_alone(), batch_of(4)
     terms = model(batch)
     assert float(tf.reduce_sum(terms["rate"])) == 0.0 == model.committed_rate()
     model.train_step(batch)
@@ -273,18 +284,18 @@ def test_baseline_without_latents():
         ({"n": 1, "prior": "gaussian"}, "one of .*aux.* Received: 'gaussian'"),
     ],
 )
-def test_bad_sampling_arguments(arguments, message):
+def test_bad_sampling_arguments(arguments, message, untouched):
     with pytest.raises(ValueError, match=message):
-        make().sample(**arguments)
+        untouched.sample(**arguments)
 
 
-def test_a_loss_for_compile_is_refused():
+def test_a_loss_for_compile_is_refused(untouched):
     with pytest.raises(ValueError, match="objective"):
-        make().compile("adam", loss="mse")
+        untouched.compile("adam", loss="mse")
 
 
 def test_weight_norm_starts_from_the_data():
-    model, batch = make("normalization=weight"), batch_of(32)
+    model, batch = make(normalization="weight"), batch_of(32)
     from deltavae_tf.layers import weight_norm
 
     layers = [
@@ -319,10 +330,10 @@ def test_weight_norm_starts_from_the_data():
 @pytest.mark.slow  # One without attention: `test_xla_trains_too` of the loop.
 def test_the_train_step_compiles_whole_under_xla():
     """With attention, cross-attention, dropout, LSTM and Adam: what a TPU asks."""
-    overrides = "dropout=0.1,decoder_attention=1,encoder_attention=1"
+    overrides = {"dropout": 0.1, "decoder_attention": 1, "encoder_attention": 1}
     batch, logs = batch_of(8), []
     for jit_compile in (False, True):
-        model = make(overrides)
+        model = make(**overrides)
         model.optimizer.build(model.trainable_variables)
         step = tf.function(model.train_step, jit_compile=jit_compile, autograph=False)
         logs.append(step(batch))

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from deltavae_tf.sampling import images
-from experiments import build, hparams
+from tests import tiny
 
 
 def test_any_count_in_batches_of_one_size():
-    model = build.image_model(hparams.hparams("digits_tiny"), (8, 8, 1), 17)
+    model = tiny.image_model()
     parts = list(images.sample(model, 5, seed=2, batch_size=2))
     assert [len(part) for part in parts] == [2, 2, 1]
     whole = next(images.sample(model, 5, seed=2, batch_size=64))

@@ -7,16 +7,14 @@ from keras import ops
 
 from deltavae_tf import backend, noise
 from deltavae_tf.sampling import images, traversals
-from experiments import build, hparams
-from tests import testing
+from tests import testing, tiny
 
 LEVELS, SEED = 17, 4
 ORIGINALS = np.random.default_rng(0).integers(0, LEVELS, (3, 8, 8, 1))
 
 
-def make(overrides=""):
-    chosen = hparams.hparams("digits_tiny", overrides)
-    model = build.image_model(chosen, (8, 8, 1), LEVELS, seed=1)
+def make(build=tiny.image_model):
+    model = build(seed=1)
     testing.randomize(model, scale=0.15)
     model._sample = backend.graph(model.decoder.sample)  # XLA would compile longer.
     return model
@@ -29,7 +27,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def without_latents():
-    return make("method=autoregressive")
+    return make(tiny.image_decoder_alone)
 
 
 def draw(model, **kwargs):

@@ -8,30 +8,41 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import deltavae_tf
 from data import digits
 from data.images import batches
+from deltavae_tf import units
 from deltavae_tf.training import checkpoints, loop, run_folder
-from experiments import build, hparams
+from tests import tiny
 
 STEPS = 12
 
 
-# The decoder alone, where it is the loop that is tested: its graph is built quickly.
-SMALL = "method=autoregressive,decoder_layers=1"
+def small():
+    """The decoder alone, where it is the loop that is tested: its graph is built
+    quickly."""
+    return tiny.image_decoder_alone(decoder_layers=1)
 
 
-def start(path, overrides=SMALL, **kwargs):
+def whole():
+    """All of a model, with dropout, and an objective that remembers."""
+    geco = deltavae_tf.GECO(units.nats_from_bits_per_dim(2, 64))
+    return tiny.image_model(
+        dropout=0.1, encoder_layers=1, decoder_layers=1, objective=geco
+    )
+
+
+def start(path, make=small, **kwargs):
     """A fresh process's view of the run in `path`: its state and folder."""
-    chosen = hparams.hparams("digits_tiny", overrides)
+    identity = {"model": make.__name__}
     folder = run_folder.RunFolder(str(path))
-    folder.claim("digits", chosen.to_dict())
-    model = build.image_model(chosen, digits.IMAGE_SHAPE, digits.NUM_LEVELS)
-    fingerprint = checkpoints.fingerprint(chosen.architecture())
-    return loop.State(model, folder, fingerprint, ema_decay=0.9, **kwargs), folder
+    folder.claim("digits", identity)
+    fingerprint = checkpoints.fingerprint(identity)
+    return loop.State(make(), folder, fingerprint, ema_decay=0.9, **kwargs), folder
 
 
-def train(path, train_steps=STEPS, poison=None, overrides=SMALL, **settings):
-    state, folder = start(path, overrides)
+def train(path, train_steps=STEPS, poison=None, make=small, **settings):
+    state, folder = start(path, make)
 
     def batches_from(step):
         data = batches.training_batches(digits.load("train"), 8, 0, step)
@@ -60,13 +71,10 @@ def straight(tmp_path_factory):
 
 
 def test_resumed_ends_with_the_same_bits(tmp_path):
-    """The whole model, with dropout, and an objective that remembers."""
-    overrides = "dropout=0.1,encoder_layers=1,decoder_layers=1"
-    overrides += ",method=geco,geco_distortion_bpd=2"
-    straight = train(tmp_path / "straight", overrides=overrides)
+    straight = train(tmp_path / "straight", make=whole)
     path = tmp_path / "run"
-    train(path, train_steps=6, overrides=overrides)
-    reached, arrays, rows = train(path, overrides=overrides)
+    train(path, train_steps=6, make=whole)
+    reached, arrays, rows = train(path, make=whole)
     assert reached == STEPS
     assert_same(arrays, straight[1])
     assert [row["step"] for row in rows] == [3, 6, 9, 12]

@@ -1,8 +1,8 @@
 """Which strategy a command line gets, and that no sum depends on timing.
 
 Of a TPU, only what is asked of it is looked at.
-That replicas and workers compute what one device does is in replicas_test.py and
-workers_test.py.
+That replicas and workers compute what one device does is in tests/experiments,
+replicas_test.py and worker_programs_test.py.
 """
 
 import collections
@@ -16,7 +16,7 @@ from tensorflow.python.eager import context
 from data import digits
 from data.images import batches
 from deltavae_tf.training import strategy, workers
-from experiments import build, hparams
+from tests import tiny
 
 
 @pytest.fixture
@@ -152,8 +152,7 @@ def test_no_sum_of_three_in_a_training_step(grappler):
     Two runs of CIFAR-10 differed after 30 to 110 steps by this alone.
     """
     strategy.make_deterministic()
-    chosen = hparams.hparams("digits_tiny", "decoder_attention=1")
-    model = build.image_model(chosen, digits.IMAGE_SHAPE, digits.NUM_LEVELS)
+    model = tiny.image_model(decoder_attention=1)
     model.optimizer.build(model.trainable_variables)
     batch = next(iter(batches.training_batches(digits.load("train"), 8, 0)))
     step = tf.function(model.train_step, autograph=False)

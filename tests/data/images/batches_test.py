@@ -1,6 +1,5 @@
 """Tests of the batch contract: order, resume, shards, exact evaluation."""
 
-import functools
 import itertools
 
 import numpy as np
@@ -111,24 +110,6 @@ def test_resume_far_into_a_run_is_at_once():
     np.testing.assert_array_equal(indices(far, 3), indices(before, 4)[1:])
 
 
-def union_of_shards(make, num_shards):
-    """[2, 6] indices of two batches put together from their shards."""
-    shards = [make(num_shards=num_shards, shard=i) for i in range(num_shards)]
-    return np.concatenate([indices(shard, 2) for shard in shards], axis=1)
-
-
-@pytest.mark.parametrize("num_shards", [2, 3])
-def test_shards_put_together_are_the_batch(num_shards):
-    split = make_split()
-    for make in (
-        functools.partial(batches.training_batches, split, 6, seed=1, start_step=1),
-        functools.partial(batches.evaluation_batches, split, 6),
-    ):
-        np.testing.assert_array_equal(
-            union_of_shards(make, num_shards), indices(make(), 2)
-        )
-
-
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 7, 11, 20])
 def test_evaluation_sees_each_example_once_in_order(batch_size):
     found = list(
@@ -177,8 +158,6 @@ def test_distribution_is_told_not_to_shard_again():
     [
         ({"batch_size": 12}, r"at most the number of examples, 11. Received: 12"),
         ({"batch_size": 0}, r"`batch_size` must be at least 1. Received: 0"),
-        ({"num_shards": 3}, r"must divide `batch_size`, 4. Received: 3"),
-        ({"num_shards": 2, "shard": 2}, r"\[0, 2\). Received: 2"),
         ({"start_step": -1}, r"`start_step` must be >= 0. Received: -1"),
     ],
 )

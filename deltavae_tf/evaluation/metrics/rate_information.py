@@ -1,0 +1,63 @@
+"""What the rate could carry, and what the carried bits save."""
+
+import importlib
+import importlib.util
+
+import numpy as np
+
+from deltavae_tf import units
+from deltavae_tf.evaluation import metric
+from deltavae_tf.evaluation.metric import Metric
+
+_LEAST_RATE = 0.01  # Nats: a gain over less auxiliary rate is noise.
+
+
+@metric.register(
+    Metric(
+        "information_frontier_nats",
+        "the most information that a posterior of this rate can carry",
+        unit="bits per example",
+        title="frontier bits",
+        label="information frontier",
+        form="{:.2f}",
+        factor=float(units.bits(1.0)),
+    ),
+    kinds=("images",),
+    cheap=True,
+)
+def frontier(context):
+    """The information frontier of the prior at the measured rate, nats."""
+    if not context.has_latents:
+        return None
+    name = "deltavae_tf.distributions.information"
+    if importlib.util.find_spec(name) is None:
+        context.remark(f"No information frontier: this version has no {name}.")
+        return None
+    prior = context.model.prior
+    if not hasattr(prior, "alpha"):
+        context.remark(
+            "No information frontier: it is known of AR(1) priors (alpha) only."
+        )
+        return None
+    information = importlib.import_module(name)
+    found = context.likelihood()
+    rate = max(found["rate_nats"], found["committed_rate_nats"])
+    alpha = np.asarray(prior.alpha, np.float64)
+    return float(information.information_at_rate(rate, alpha, prior.event_shape[0]))
+
+
+@metric.register(
+    Metric(
+        "gain",
+        "distortion saved against the decoder alone, for each bit of auxiliary rate",
+        title="gain",
+        form="{:.2f}",
+    ),
+    cheap=True,
+)
+def gain(context):
+    """(twin's distortion - distortion) / auxiliary rate: 1 if no bit is wasted."""
+    rate = context.likelihood()["rate_aux_nats"]
+    if context.twin_distortion is None or rate < _LEAST_RATE:
+        return None
+    return (context.twin_distortion - context.likelihood()["distortion_nats"]) / rate

@@ -1,0 +1,114 @@
+"""Tables of records, with the metrics' own columns: for a terminal and in Markdown."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from deltavae_tf.evaluation import metric
+from deltavae_tf.evaluation import record as records
+
+_WEIGHTS = {"raw": "raw weights", "average": "averaged weights"}
+
+
+def terminal(rows: list[dict]) -> str:
+    """A table for the terminal: dicts with the same keys, the columns -> text.
+
+    Floats are shown with three decimals and what is no number as "-".
+    """
+    names = list(rows[0])
+    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def _cell(value):
+    if isinstance(value, float):
+        return "-" if np.isnan(value) else f"{value:.3f}"
+    return str(value)
+
+
+def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A table in Markdown: list of str, lists of str."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def of_record(record: dict) -> str:
+    """A record for the terminal: a line for each metric, a column for each kind of
+    weights and each split that was measured. "+-" is one standard error.
+    """
+    columns = {
+        f"{_WEIGHTS[name]}{', training' if split == 'training' else ''}": (
+            record["weights"][name][split]
+        )
+        for split in metric.SPLITS
+        for name in records.WEIGHTS
+        if record["weights"].get(name, {}).get(split)
+    }
+    measured = {name for numbers in columns.values() for name in numbers}
+    example = {"images": "image", "text": "sentence"}[record["data"]["kind"]]
+    rows = [
+        {"": m.axis(example), **{k: cell(m, v) or "-" for k, v in columns.items()}}
+        for m in _known(measured)
+    ]
+    return terminal(rows) if rows else "Nothing was measured."
+
+
+def of_weights(record: dict) -> str:
+    """A record for the terminal, short: held-out numbers alone, a row for each kind of
+    weights, and the columns of the metrics that have one.
+    """
+    found = {
+        _WEIGHTS[name]: record["weights"][name]["held_out"]
+        for name in records.WEIGHTS
+        if name in record["weights"]
+    }
+    shown = columns(found.values(), record["data"]["kind"])
+    rows = [
+        {"": name, **{m.title: cell(m, value) or "-" for m in shown}}
+        for name, value in found.items()
+    ]
+    return terminal(rows)
+
+
+def columns(numbers: Iterable[dict], kind: str) -> list[metric.Metric]:
+    """The metrics whose column is not empty in a table of records of one kind.
+
+    Args:
+      numbers: dicts from names to numbers, as of `record.numbers`; a row each.
+      kind: "images" or "text".
+    """
+    measured = {name for row in numbers for name in row}
+    return [
+        m
+        for m in metric.metrics(kind)
+        if m.title and m.name in measured and kind in m.column_of
+    ]
+
+
+def cell(shown: metric.Metric, numbers: dict) -> str:
+    """The text of a number with its standard error, "4.744 +- 0.018"; "" without."""
+    if shown.name not in numbers:
+        return ""
+    text = shown.text(numbers[shown.name])
+    if shown.error in numbers:
+        text += f" +- {shown.text(numbers[shown.error])}"
+    return text
+
+
+def _known(names):
+    """The metrics of these names in order, without those shown as others' errors; a
+    name that nobody declares here (any more) stands for itself.
+    """
+    errors = {m.error for m in metric.metrics() if m.name in names}
+    known = [m for m in metric.metrics() if m.name in names]
+    strange = sorted(names - {m.name for m in known})
+    known += [metric.Metric(name, form="{:.6g}") for name in strange]
+    return [m for m in known if m.name not in errors]

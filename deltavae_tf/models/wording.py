@@ -1,0 +1,42 @@
+"""Words for the errors of `contract` and `decoder_contract`: shapes, dtypes, names."""
+
+import keras
+
+
+def agree(shape, other):
+    """Whether two shapes can be the same, as far as they are known."""
+    shape, other = tuple(shape), tuple(other)
+    if len(shape) != len(other):
+        return False
+    return all(
+        a is None or b is None or a == b for a, b in zip(shape, other, strict=True)
+    )
+
+
+def name(part):
+    """The name of a part's class."""
+    return type(part).__name__
+
+
+def dtype(x):
+    """The name of an array's dtype."""
+    return keras.backend.standardize_dtype(x.dtype)
+
+
+def short(of):
+    """The name of a dtype, whose ever it is."""
+    return getattr(of, "name", None) or str(getattr(of, "__name__", of))
+
+
+def dims(shape):
+    """The sizes of a shape, comma-separated; B where one is unknown."""
+    return ", ".join("B" if size is None else str(size) for size in shape)
+
+
+def describe(value):
+    """Dtype and shape, or what else it is."""
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(describe(v) for v in value)})"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{dtype(value)} [{dims(value.shape)}]"
+    return f"{type(value).__name__} {str(value)[:60]}"

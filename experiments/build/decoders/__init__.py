@@ -1,0 +1,1 @@
+"""Decoders, one a file; see `experiments.build.components`."""

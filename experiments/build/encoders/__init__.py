@@ -1,0 +1,1 @@
+"""Encoders, one kind of network a file; see `experiments.build.components`."""

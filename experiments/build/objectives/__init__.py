@@ -1,0 +1,1 @@
+"""What training minimizes, one a file; see `experiments.build.components`."""

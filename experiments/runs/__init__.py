@@ -1,0 +1,1 @@
+"""Runs: from hyper-parameters to a folder, and back."""

@@ -1,0 +1,134 @@
+"""Trained runs of either kind, read back by the programs that use them."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+from typing import Any
+
+from deltavae_tf import errors
+from deltavae_tf.training import checkpoints, run_folder
+from experiments import build, sets
+from experiments.runs import data as run_data
+from experiments.runs import run as runs
+from experiments.runs.options import Options
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained run: its model with raw or averaged weights.
+
+    Attributes:
+      path: str, the run folder.
+      model: `DeltaVAE` or `TextVAE`.
+      hparams: `sets.Hparams`.
+      step: int, of the checkpoint.
+      weights: "average" or "raw".
+      options: `Options`, with the run's seed and split.
+    """
+
+    path: str
+    model: Any
+    hparams: sets.Hparams
+    step: int
+    weights: str
+    options: Options
+
+    @functools.cached_property
+    def data(self) -> run_data.Data:
+        """The run's data; call `load()` before the splits are used."""
+        return run_data.of(self.hparams, self.options)
+
+
+def hparams_of(path: str) -> tuple[sets.Hparams, dict]:
+    """The hyper-parameters of a run folder, and what else says which run it is."""
+    _, held = run_folder.read_identity(path)
+    values = {k: v for k, v in held.items() if k not in runs.IDENTITY}
+    if "method" in values:
+        raise errors.UserError(
+            f"{path} is a run of version 0.1, whose hyper-parameters had other names: "
+            "python -m experiments.convert turns it into one of this version. "
+            f"Received: method={values['method']!r}"
+        )
+    return sets.from_dict(values), {k: held.get(k) for k in runs.IDENTITY}
+
+
+def load(
+    path: str | None,
+    use_average: bool = True,
+    data_dir: str | None = None,
+    tmp_dir: str | None = None,
+    download: bool = False,
+    unfinished: bool = True,
+) -> Trained:
+    """The trained run in a folder.
+
+    Args:
+      path: a run folder; None is an error that names the flag.
+      use_average: bool, the average of weights if there is one, else the raw ones.
+      data_dir: where the data are; by default where they were in training.
+      tmp_dir: for downloads.
+      download: bool.
+      unfinished: bool, whether a run that has not reached its train_steps will do.
+
+    Raises:
+      UserError: not a run folder, no checkpoint, or not finished.
+    """
+    if not path:
+        raise errors.UserError(
+            "--output_dir is needed: the folder of a trained run. Received: none"
+        )
+    path = os.path.expanduser(path)
+    hparams, identity = hparams_of(path)
+    seed = identity["random_seed"]
+    if type(seed) is not int:
+        raise errors.UserError(
+            f"The hparams.json of {path} has no integer 'random_seed'. "
+            f"Received: {seed!r}"
+        )
+    manager = checkpoints.CheckpointManager(
+        os.path.join(path, "checkpoints"),
+        checkpoints.fingerprint(hparams.architecture()),
+    )
+    # Before the model is built: numbers that no checkpoint has may be of any size.
+    found = manager.restore_latest()
+    if found is None:
+        raise errors.UserError(
+            f"{path} has no checkpoint: train first. Received: an empty run folder"
+        )
+    if found.step < hparams.train_steps and not unfinished:
+        raise errors.UserError(
+            f"{path} is not finished. Train on, or take it as it is with --unfinished. "
+            f"Received: step {found.step} of {hparams.train_steps}"
+        )
+    model = build.model(hparams, seed)
+    checkpoints.assign_arrays({"model": model.weights}, found.arrays)
+    use_average = bool(use_average and hparams.ema_decay)
+    if use_average:
+        for i, variable in enumerate(model.trainable_variables):
+            if f"average/{i:05d}" not in found.arrays:
+                raise errors.UserError(
+                    f"{found.path} must have an average of all weights. "
+                    f"Received: none of weight {i}"
+                )
+            variable.assign(found.arrays[f"average/{i:05d}"])
+    options = Options(
+        output_dir=path,
+        seed=seed,
+        data_dir=data_dir or data_dir_of(path),
+        tmp_dir=tmp_dir,
+        download=download,
+        use_test_set=bool(identity["eval_use_test_set"]),
+    )
+    weights = "average" if use_average else "raw"
+    return Trained(path, model, hparams, found.step, weights, options)
+
+
+def data_dir_of(path: str) -> str | None:
+    """The --data_dir that a run was started with, or None."""
+    with contextlib.suppress(FileNotFoundError):
+        with open(os.path.join(path, "flags.txt"), encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("--data_dir="):
+                    return line.strip().partition("=")[2]
+    return None

@@ -1,0 +1,76 @@
+"""Results files: what finished runs prove, for `experiments/results/`, schema 1.
+
+    {"schema": 1, "meaning": str, "hardware": str, "versions": {...}, "failed": {...},
+     "runs": [{"name", "setting", "seed", "training_hours", "steps", "git_commit",
+               and all of the run's record}]}
+
+`experiments.figures.results` reads them. `versions` are those of the writer; each run
+has the commit that it was trained with.
+"""
+
+import json
+import os
+
+from deltavae_tf.evaluation import record as records
+from deltavae_tf.training import checkpoints, run_folder
+
+SCHEMA = 1
+
+
+def entry(path: str, name: str, setting: str, curve: bool = False) -> dict:
+    """What a run folder proves.
+
+    Args:
+      path: a run folder with an evaluation.json.
+      name: of the run.
+      setting: what all seeds of it are called.
+      curve: bool, the held-out bound after each evaluation too.
+
+    Raises:
+      UserError: there is no evaluation, or it is damaged.
+    """
+    record = records.read(path)
+    with open(os.path.join(path, "versions.json"), encoding="utf-8") as file:
+        commit = json.load(file).get("git_commit")
+    rows = run_folder.read_metrics(path)
+    found = {
+        "name": name,
+        "setting": setting,
+        "seed": record["random_seed"],
+        "training_hours": run_folder.training_seconds(rows) / 3600,
+        "steps": record["step"],
+        "git_commit": commit,
+        **records.rounded(record),
+    }
+    if curve:
+        found["curve"] = records.rounded([_bounds(row) for row in rows])
+    return found
+
+
+def _bounds(row):
+    """The step and the bounds of a row of metrics."""
+    return {
+        key: value
+        for key, value in row.items()
+        if key == "step" or ("nelbo" in key and not key.endswith("_stderr"))
+    }
+
+
+def write(
+    path: str,
+    meaning: str,
+    runs: list[dict],
+    failed: dict[str, str] | None = None,
+    hardware: str = "",
+) -> None:
+    """Writes a results file, whole or not at all."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    content = {
+        "schema": SCHEMA,
+        "meaning": meaning,
+        "hardware": hardware or run_folder.hardware(),
+        "versions": run_folder.versions(),
+        "failed": failed or {},
+        "runs": runs,
+    }
+    checkpoints.write_json(path, content)

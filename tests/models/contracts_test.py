@@ -136,7 +136,6 @@ def test_a_plain_distribution_is_a_prior_as_far_as_it_goes(tmp_path):
         model.save(tmp_path / "model.keras")
 
 
-@pytest.mark.filterwarnings("ignore:The prior")
 def test_a_kl_that_nobody_registered_is_estimated():
     """A Laplace prior: on average over z the estimate is the KL, by quadrature."""
     laplace = backend.tfd.Laplace(np.zeros((N, D), "float32"), 1.0)
@@ -162,7 +161,6 @@ def test_a_kl_that_nobody_registered_is_estimated():
         (lambda: "ar1", "must be a LatentPrior, such as AR1"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:The prior")
 def test_what_is_no_prior_is_refused(prior, message):
     with pytest.raises(errors.UserError, match=message):
         make(prior())

@@ -129,19 +129,9 @@ def test_a_plain_distribution_is_a_prior_as_far_as_it_goes(tmp_path):
     np.testing.assert_allclose(model(x)["rate"], kl, rtol=1e-5)
     model.compile(keras.optimizers.Adam(0.01))
     model.fit(x, batch_size=3, verbose=0)
-<<<<<<< HEAD
-    three = ops.convert_to_numpy(model.sample(3, prior="training"))
-    two = ops.convert_to_numpy(model.sample(2, prior="training", first=1))
-    np.testing.assert_array_equal(two, three[1:])
-    with pytest.raises(errors.UserError, match="lacks a temperature"):
-        model.sample(2, prior="training", temperature=0.5)
-    with pytest.raises(errors.UserError, match="lacks samples of given noise"):
-        model.prior.sample_from_noise(np.zeros((2, N, D), "float32"))
-=======
     assert model.sample(2, prior="training").shape == (2, 5)
     with pytest.raises(errors.UserError, match="lacks a temperature"):
         model.sample_latents(2, prior="training", temperature=0.5)
->>>>>>> models-room
     with pytest.raises(errors.UserError, match="lacks a config"):
         model.save(tmp_path / "model.keras")
 

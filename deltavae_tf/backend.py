@@ -106,19 +106,23 @@ def concrete(x: Any) -> np.ndarray | None:
         return None
 
 
-def make_variables(layer: keras.layers.Layer, *inputs: Any) -> None:
+def make_variables(layer: keras.layers.Layer, *inputs: Any) -> bool:
     """Calls a layer once, for its variables alone.
 
     Args:
       layer: keras.Layer.
       *inputs: arrays.
+
+    Returns:
+      Whether layers added losses, on JAX; on TensorFlow `layer.losses` has them.
     """
     if name == "jax":
         # Called as it is, each of its hundreds of operations would be compiled.
-        with keras.StatelessScope():
+        with keras.StatelessScope(collect_losses=True) as scope:
             jax.eval_shape(layer, *inputs)
-    else:
-        layer(*inputs)
+        return bool(scope.losses)
+    layer(*inputs)
+    return False
 
 
 def rematerialize(
@@ -227,6 +231,53 @@ def map_checked(dataset: Any, check: Callable[[Any], None]) -> Any:
 
     # Behind the step's back: it does not wait.
     return dataset.map(pass_on).prefetch(1)
+
+
+def after(tensors: Any) -> Any:
+    """Context: what a graph of TensorFlow does in it waits for these tensors.
+
+    Without it counters move on although the batch that comes with them never does.
+    """
+    if name == "jax" or not tf.inside_function():
+        return contextlib.nullcontext()
+    leaves = [x for x in tf.nest.flatten(tensors) if tf.is_tensor(x)]
+    return tf.control_dependencies(leaves)
+
+
+def apply_gradients(
+    optimizer: Any, gradients: list[Tensor], variables: list[keras.Variable]
+) -> None:
+    """A step of a keras optimizer."""
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if not (name == "jax" and scales):
+        optimizer.apply(gradients, variables)
+        return
+    # Its `apply` assigns variables in the branches of a condition.
+    values, own = (
+        [ops.convert_to_tensor(v) for v in part]
+        for part in (variables, optimizer.variables)
+    )
+    after = optimizer.stateless_apply(own, gradients, values)
+    for part, news in zip((variables, optimizer.variables), after, strict=True):
+        for variable, new in zip(part, news, strict=True):
+            variable.assign(new)
+
+
+@contextlib.contextmanager
+def kept(variables: Iterable[keras.Variable]) -> Any:
+    """Context that gives variables their values back if it fails, on JAX.
+
+    Keras takes them away before its first step, and a step that it cannot make at all
+    would leave the model without.
+    """
+    before = [(v, v.value) for v in variables] if name == "jax" else []
+    try:
+        yield
+    except Exception:
+        for variable, value in before:
+            if variable._value is None:
+                variable.assign(value)
+        raise
 
 
 def separate(variables: Iterable[keras.Variable]) -> None:

@@ -29,6 +29,9 @@ _TRAIN_EXAMPLES = flags.flags.DEFINE_integer(
 _RECONSTRUCTIONS = flags.flags.DEFINE_integer(
     "reconstructions", 1000, "Held-out images that are reconstructed.", lower_bound=0
 )
+_TEMPERATURE = flags.flags.DEFINE_float(
+    "temperature", 1.0, "Of the decoder in these; 1: the model itself."
+)
 _TWIN = flags.define_path(
     "twin", None, "The run folder of the decoder alone, evaluated on the same split."
 )
@@ -45,6 +48,10 @@ def main(_):
     if _SAMPLES.value & (_SAMPLES.value - 1):
         raise errors.UserError(
             f"--importance_samples must be a power of two. Received: {_SAMPLES.value}"
+        )
+    if not _TEMPERATURE.value > 0:
+        raise errors.UserError(
+            f"--temperature must be above 0. Received: {_TEMPERATURE.value}"
         )
     from experiments import quiet
 
@@ -84,6 +91,7 @@ def _measure(run):
         importance_examples=_IMPORTANCE.value,
         importance_samples=_SAMPLES.value,
         reconstructions=_RECONSTRUCTIONS.value,
+        temperature=_TEMPERATURE.value,
     )
     found = context.Context(
         run.model,

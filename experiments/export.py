@@ -37,7 +37,8 @@ def main(_):
     os.makedirs(folder, exist_ok=True)
     for form in dict.fromkeys(_FORMAT.value):
         path = _write(run, form, folder)
-        print(f"Step {run.step}, {run.weights} weights: {path}")
+        kind = {"average": "averaged"}.get(run.weights, run.weights)
+        print(f"Step {run.step}, {kind} weights: {path}")
 
 
 def _write(run, form, folder):

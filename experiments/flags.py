@@ -12,6 +12,7 @@ right.
 
 from absl import flags
 
+from data import dataset
 from deltavae_tf import errors
 from experiments import program
 from experiments.program import define_path as define_path
@@ -153,6 +154,8 @@ def _set_name():
 
     if FLAGS.hparams_set is not None:
         return FLAGS.hparams_set
+    if FLAGS.problem is not None:
+        dataset.find(FLAGS.problem)  # Names the nearest if there is none.
     for name in (FLAGS.problem, f"{FLAGS.problem}_small"):
         if name in sets.set_names():
             return name

@@ -133,7 +133,10 @@ def finish(name, setting, seed):
         if run.train() < hparams.train_steps:
             return None
         return run.evaluate(
-            cheap=False, limits=limits, twin_distortion=_twin_distortion(seed)
+            cheap=False,
+            limits=limits,
+            twin_distortion=_twin_distortion(seed),
+            best_only=True,
         )
 
 

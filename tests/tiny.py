@@ -9,6 +9,7 @@ import numpy as np
 
 import deltavae_tf
 from deltavae_tf import backend
+from deltavae_tf.models import batch
 from deltavae_tf.training import schedules
 
 DIGITS = {
@@ -161,6 +162,7 @@ def _built(model, chosen, example):
     # Keras would trace a call first, in twice the time of the call that makes the
     # weights just as well.
     model.built = True
+    model._example = batch.describe(example)  # For saving, as a traced call notes it.
     backend.make_variables(model, example)
     adam = keras.optimizers.Adam(
         chosen["learning_rate"], beta_2=0.98, epsilon=chosen["adam_epsilon"]

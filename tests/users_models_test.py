@@ -56,9 +56,11 @@ def on_replicas(tmp_path_factory):
 @on_tensorflow
 @pytest.mark.slow
 def test_two_replicas_are_one_device(on_replicas):
-    wrong = {}
+    wrong, not_there = {}, dict(users_right.NOT_ON_REPLICAS)
+    for name, (_, words) in users_wrong.COMPILE_ON_REPLICAS.items():
+        not_there[f"compile {name}"] = words
     for key, result in on_replicas.items():
-        refused = users_right.NOT_ON_REPLICAS.get(key.rsplit(",", 1)[0])
+        refused = not_there.get(key.rsplit(",", 1)[0])
         if isinstance(result, str):
             if not (refused and result.startswith("refused") and refused in result):
                 wrong[key] = result
@@ -162,7 +164,8 @@ def test_a_run_of_tf_data_is_refused_before_its_first_step():
         decoder=users_wrong.Decoder(users_wrong.categorical, **users_wrong.CATEGORIES)
     )
     model.compile(keras.optimizers.SGD(0.1))
-    good, bad = users_wrong.counts(), users_wrong.counts(9)
+    good = users_wrong.counts()
+    bad = good + 7
     model.fit(good, verbose=0)
     before = users_wrong.state(model)
     with pytest.raises(errors.UserError, match=r"\[0, 6\].*Received"):

@@ -16,7 +16,7 @@ tf.config.set_logical_device_configuration(
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 from deltavae_tf import errors  # noqa: E402
-from tests import users_right  # noqa: E402
+from tests import users_right, users_wrong  # noqa: E402
 
 
 def main(path):
@@ -34,6 +34,18 @@ def main(path):
                     results[key] = traceback.format_exc()
                 with open(path, "w", encoding="utf-8") as file:
                     json.dump(results, file)
+    for name, (arguments, _) in users_wrong.COMPILE_ON_REPLICAS.items():
+        arguments = {k: v() if callable(v) else v for k, v in arguments.items()}
+        with strategy.scope():
+            model = users_wrong.vae()
+        try:
+            model.compile(**{"optimizer": "sgd", **arguments})
+        except errors.UserError as error:
+            results[f"compile {name}, eager"] = f"refused: {error}"
+        else:
+            results[f"compile {name}, eager"] = "accepted"
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(results, file)
 
 
 if __name__ == "__main__":

@@ -408,7 +408,12 @@ def data(name, make, words, model=vae, calls=USUAL):
     wrong(f"data: {name}", model, words, make, calls)
 
 
-data("none", lambda: np.zeros((0, F), "float32"), "empty|no examples")
+data(
+    "none",
+    lambda: np.zeros((0, F), "float32"),
+    "empty|no examples",
+    calls=("fit", "evaluate"),
+)
 data("a list of arrays", lambda: [floats(), floats()], "list|one array")
 data("two kinds", lambda: {"image": floats(), "tokens": floats()}, "one of 'image'")
 data("no kind", lambda: {"picture": floats()}, "one of 'image'.*picture")

@@ -46,6 +46,7 @@ class Limits:
       importance_examples: int or None, held-out examples for that bound.
       importance_samples: int, K, a power of two up to 1,024; 0: no such bound.
       reconstructions: int or None, held-out images that are reconstructed.
+      temperature: float > 0, of the decoder in these; 1: the model itself.
     """
 
     held_out: int | None = None
@@ -53,6 +54,7 @@ class Limits:
     importance_examples: int | None = 1000
     importance_samples: int = 0
     reconstructions: int | None = 1000
+    temperature: float = 1.0
 
 
 class Context:

@@ -10,7 +10,9 @@ from deltavae_tf.errors import UserError
 from deltavae_tf.evaluation import linear_probe
 
 
-def of(model: Any, batches: Iterable[dict], seed: int = 0) -> dict[str, np.ndarray]:
+def of(
+    model: Any, batches: Iterable[dict], seed: int = 0, temperature: float = 1.0
+) -> dict[str, np.ndarray]:
     """One reconstruction x' ~ p(x | z), z ~ q(z | x), of every image.
 
     The noise is a function of the seed and the image's own number.
@@ -19,6 +21,7 @@ def of(model: Any, batches: Iterable[dict], seed: int = 0) -> dict[str, np.ndarr
       model: `DeltaVAE` with an encoder.
       batches: iterable of image batches; examples with mask 0 are left out.
       seed: int.
+      temperature: float > 0, of the decoder's samples; 1: p(x | z) itself.
 
     Returns:
       dict of arrays in the order of the data: `image`, `reconstruction` int32
@@ -29,7 +32,7 @@ def of(model: Any, batches: Iterable[dict], seed: int = 0) -> dict[str, np.ndarr
         real = ops.convert_to_numpy(batch["mask"]) > 0
         x, index = batch["image"], ops.convert_to_tensor(batch["index"])
         z = model.sample_posterior(x, seed, index)
-        drawn = model.sample_data(z, len(real), 1.0, seed, index)
+        drawn = model.sample_data(z, len(real), temperature, seed, index)
         part = {"image": x, "reconstruction": drawn, "label": batch["label"]}
         parts.append({k: ops.convert_to_numpy(v)[real] for k, v in part.items()})
     if not parts:

@@ -86,7 +86,7 @@ class GatedLayer(keras.layers.Layer):
 
     def call(
         self, vertical: Tensor, horizontal: Tensor, keys: Tensor | None = None
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         rows = self.vertical_conv(self.vertical_norm(vertical))
         pixels = self.horizontal_conv(self.horizontal_norm(horizontal))
         gated = self.dropout(gate(pixels + self.across(rows)), keys)
@@ -102,7 +102,7 @@ class GatedLayer(keras.layers.Layer):
             "pixels": self.horizontal_conv.init_cache(batch_size, self.width),
         }
 
-    def row_step(self, vertical: Tensor, cache: Any) -> tuple[Any, Any]:
+    def row_step(self, vertical: Tensor, cache: Any) -> tuple[Tensor, Tensor, Any]:
         """Starts a row.
 
         Args:

@@ -177,7 +177,7 @@ class TransformerBlock(keras.layers.Layer):
         firsts = range(0, self.height, ROWS_PER_BLOCK)
         return [min(ROWS_PER_BLOCK, self.height - first) for first in firsts]
 
-    def row_step(self, row: Tensor, cache: Any) -> tuple[Any, Any]:
+    def row_step(self, row: Tensor, cache: Any) -> Any:
         """Starts row `row` (int32 scalar): files keys and values of the row above.
 
         Row 0 files the zeros of the empty cache; row 1 overwrites them.

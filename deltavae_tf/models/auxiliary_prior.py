@@ -55,7 +55,7 @@ class LSTMPrior(keras.layers.Layer, latent_prior.LatentPrior):
             dtype="float32",
         )
 
-    def build(self, z_shape, first_shape=None):
+    def build(self, z_shape: Any, first_shape: Any = None) -> None:
         self.start = self.add_weight(
             name="start", shape=(self.latent_channels,), initializer="zeros"
         )
@@ -63,7 +63,7 @@ class LSTMPrior(keras.layers.Layer, latent_prior.LatentPrior):
         self.restarting.build((None, z_shape[1], self.latent_channels + 1))
         self.head.build((None, z_shape[1], self.units))
 
-    def call(self, z, first=None):
+    def call(self, z: Tensor, first: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z = ops.cast(z, self.compute_dtype)
         start = ops.zeros_like(z[:, :1]) + ops.cast(self.start, self.compute_dtype)
         before = ops.concatenate([start, z[:, :-1]], axis=1)
@@ -73,7 +73,7 @@ class LSTMPrior(keras.layers.Layer, latent_prior.LatentPrior):
         before = flag * start + (1 - flag) * before
         return self._moments(self.restarting(ops.concatenate([before, flag], axis=-1)))
 
-    def compute_output_shape(self, z_shape, first_shape=None):
+    def compute_output_shape(self, z_shape: Any, first_shape: Any = None) -> Any:
         return z_shape, z_shape
 
     def _moments(self, hidden):
@@ -169,7 +169,7 @@ class LSTMPrior(keras.layers.Layer, latent_prior.LatentPrior):
 class _RestartingCell(keras.layers.Layer):
     """Another cell, which forgets its state where the last input channel is 1."""
 
-    def __init__(self, cell, **kwargs):
+    def __init__(self, cell: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cell = cell
         self.state_size = cell.state_size

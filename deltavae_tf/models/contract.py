@@ -6,18 +6,21 @@ kin make one, on a few examples, before the first step.
 """
 
 import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from deltavae_tf import backend, errors
+from deltavae_tf.backend import Tensor
 from deltavae_tf.models import wording
 
 _OURS = "training", "mask"  # Keras fills these arguments of `call` itself.
 
 
-def check_parts(encoder, decoder, auxiliary_prior):
+def check_parts(encoder: Any, decoder: Any, auxiliary_prior: Any) -> None:
     """Raises a UserError unless the parts can be called as the model calls them."""
     if encoder is not None:
         check_layer("encoder", encoder, ("x",))
@@ -36,7 +39,7 @@ def check_parts(encoder, decoder, auxiliary_prior):
         )
 
 
-def check_layer(role, part, takes):
+def check_layer(role: str, part: Any, takes: Sequence[str]) -> None:
     """Raises a UserError unless a part is a layer that takes these arguments.
 
     Args:
@@ -63,7 +66,9 @@ def check_layer(role, part, takes):
         )
 
 
-def check_posterior(encoder, outputs, x, prior):
+def check_posterior(
+    encoder: Any, outputs: Any, x: Tensor, prior: Any
+) -> tuple[Tensor, Tensor]:
     """The encoder's loc and scale, float32 `[B, n, d]`, or a UserError.
 
     Args:
@@ -78,7 +83,7 @@ def check_posterior(encoder, outputs, x, prior):
             f"{name} must return loc and scale, each [B, n, d]. "
             f"Received: {wording.describe(outputs)}"
         )
-    shapes = [getattr(t, "shape", None) for t in outputs]
+    shapes: list[Any] = [getattr(t, "shape", None) for t in outputs]
     if (
         None in shapes
         or len(shapes[0]) != 3
@@ -106,7 +111,7 @@ def check_posterior(encoder, outputs, x, prior):
     return loc, scale
 
 
-def check_posterior_values(encoder, loc, scale):
+def check_posterior_values(encoder: Any, loc: Tensor, scale: Tensor) -> None:
     """Raises a UserError where seen values of loc and scale cannot be a posterior's."""
     loc, scale = backend.concrete(loc), backend.concrete(scale)
     if loc is None or scale is None:
@@ -125,7 +130,9 @@ def check_posterior_values(encoder, loc, scale):
         )
 
 
-def rate(prior, loc, scale, z, segments):
+def rate(
+    prior: Any, loc: Tensor, scale: Tensor, z: Tensor, segments: Tensor | None
+) -> Tensor:
     """KL of the posterior to a prior, float32 `[B]`, nats, or a UserError."""
     wanted = tuple(getattr(prior, "event_shape", (None, None)))
     if not wording.agree(loc.shape[1:], wanted):
@@ -144,7 +151,7 @@ def rate(prior, loc, scale, z, segments):
     return found
 
 
-def check_terms(model, terms):
+def check_terms(model: Any, terms: Mapping[str, Tensor]) -> None:
     """Raises a NotFiniteError that names the first term seen not to be finite."""
     for name, value in terms.items():
         value = backend.concrete(value)
@@ -152,7 +159,9 @@ def check_terms(model, terms):
             raise not_finite(model, name, value[~np.isfinite(value)].ravel()[0])
 
 
-def not_finite(model, name, value, where=""):
+def not_finite(
+    model: Any, name: str, value: Any, where: str = ""
+) -> errors.NotFiniteError:
     """The NotFiniteError of a term, and whom to ask."""
     of_decoder = "distortion" in name or model.encoder is None
     role = "decoder" if of_decoder else "encoder"

@@ -1,14 +1,17 @@
 """What the model asks of a decoder, and of data; see `contract`."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from deltavae_tf import backend, errors
+from deltavae_tf.backend import Tensor
 from deltavae_tf.distributions import mixture_logistic
 from deltavae_tf.models import wording
 
 
-def check_distribution(decoder, distribution, x):
+def check_distribution(decoder: Any, distribution: Any, x: Tensor) -> None:
     """Raises a UserError unless the decoder returned a distribution of such data."""
     name = f"The decoder `{wording.name(decoder)}`"
     if not callable(getattr(distribution, "log_prob", None)):
@@ -16,8 +19,8 @@ def check_distribution(decoder, distribution, x):
             f"{name} must return a distribution, with `log_prob`. "
             f"Received: {wording.describe(distribution)}"
         )
-    batch = getattr(distribution, "batch_shape", None)
-    event = getattr(distribution, "event_shape", None)
+    batch: Any = getattr(distribution, "batch_shape", None)
+    event: Any = getattr(distribution, "event_shape", None)
     try:
         batch, event = tuple(batch), tuple(event)
     except (TypeError, ValueError):  # None, unknown or a structure: others look.
@@ -32,7 +35,7 @@ def check_distribution(decoder, distribution, x):
         )
 
 
-def distribution_without_data(decoder, z):
+def distribution_without_data(decoder: Any, z: Tensor | None) -> Any:
     """p(x | z) where there is no x yet: the decoder's distribution, or a UserError."""
     name = f"The decoder `{wording.name(decoder)}`"
     try:
@@ -54,7 +57,7 @@ def distribution_without_data(decoder, z):
     return distribution
 
 
-def log_prob(decoder, distribution, x):
+def log_prob(decoder: Any, distribution: Any, x: Tensor) -> Tensor:
     """log p(x) of each example, float32 `[B]`, nats, or a UserError.
 
     Where x is outside of the values that the distribution is over (levels, categories),
@@ -97,7 +100,7 @@ def log_prob(decoder, distribution, x):
     return ops.where(outside, np.float32(np.nan), found)
 
 
-def value_range(distribution):
+def value_range(distribution: Any) -> tuple[int, int] | None:
     """(lowest, highest) value that a distribution is over, ints; None if not known."""
     inner, tfd = _inner(distribution), backend.tfd
     if isinstance(inner, mixture_logistic.DiscretizedLogisticMixture):
@@ -109,7 +112,7 @@ def value_range(distribution):
     return (0, 1) if isinstance(inner, tfd.Bernoulli) else None
 
 
-def check_values(decoder, bounds, x):
+def check_values(decoder: Any, bounds: tuple[int, int] | None, x: Tensor) -> None:
     """Raises a UserError if seen data are outside of bounds (lowest, highest)."""
     x = backend.concrete(x)
     if x is None or not x.size or bounds is None:

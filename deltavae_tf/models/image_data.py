@@ -16,6 +16,7 @@ class ImageData:
     unit, unit_name = "bpd", "bits/dim"
 
     decoder: Any
+    check_built: Any
     _sample: Any = None  # The decoder's `sample`, once compiled.
     _draw: Any = None  # Of a decoder that has none: one sample of its distribution.
 

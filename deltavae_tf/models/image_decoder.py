@@ -102,7 +102,7 @@ class ImageDecoder(keras.layers.Layer):
         )
         self.norm = weight_norm.layer_norm(normalization, name="norm", dtype="float32")
 
-    def build(self, z_shape=None, x_shape=None):
+    def build(self, z_shape: Any = None, x_shape: Any = None) -> None:
         if x_shape is None:  # A saved baseline: Keras kept the one shape there was.
             z_shape, x_shape = None, z_shape
         if len(x_shape) != 4:
@@ -130,7 +130,7 @@ class ImageDecoder(keras.layers.Layer):
         self.norm.build((None, height, width, self.width))
         self.head.build((None, height, width, self.width))
 
-    def call(self, z, x, keys=None):
+    def call(self, z: Tensor | None, x: Tensor, keys: Tensor | None = None) -> Any:
         image_encoder.check_image(x, self.image_shape)
         h = self.stack(image_encoder.scale_pixels(x, self.num_levels), z, keys=keys)
         return self._distribution(h)

@@ -113,7 +113,7 @@ class ImageEncoder(keras.layers.Layer):
             dtype="float32",
         )
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         if len(x_shape) != 4:
             raise errors.UserError(
                 f"Images must be [B, H, W, C]. Received: {list(x_shape)}"
@@ -134,7 +134,7 @@ class ImageEncoder(keras.layers.Layer):
         self.norm.build((None, height, self.width))
         self.head.build((None, height, self.width))
 
-    def call(self, x):
+    def call(self, x: Tensor) -> tuple[Tensor, Tensor]:
         check_image(x, self.image_shape)
         image = scale_pixels(x, self.num_levels)
         if self.anti_causal:
@@ -150,7 +150,7 @@ class ImageEncoder(keras.layers.Layer):
         relative = ops.softplus(raw_scale + float(np.log(np.e - 1.0)))
         return loc, self.initial_scale * ops.maximum(relative, _MIN_SCALE)
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape: Any) -> Any:
         shape = (*x_shape[:2], self.latent_channels)
         return shape, shape
 
@@ -187,7 +187,7 @@ class SmallLocZeroScale(keras.initializers.Initializer):
             )
         self.factor = factor
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Tensor:
         inputs, outputs = shape
         small = keras.initializers.RandomNormal(stddev=0.1 * inputs**-0.5 * self.factor)
         loc = small((inputs, outputs // 2), dtype)

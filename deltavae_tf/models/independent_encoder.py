@@ -37,21 +37,21 @@ class IndependentDeltaEncoder(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.encoder = encoder
         self.rate = rate
-        self._event_shape: tuple[int, int] | None = None  # (n, d), once called.
+        self._event_shape: tuple[int, ...] | None = None  # (n, d), once called.
         delta_normal.scale_interval(rate)  # Its error, now.
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         if not self.encoder.built:
             self.encoder.build(x_shape)
 
-    def call(self, x, **kwargs):
+    def call(self, x: Tensor, **kwargs: Any) -> tuple[Tensor, Tensor]:
         loc, scale = self.encoder(x, **kwargs)
         self._event_shape = tuple(loc.shape[1:])
         log_scale = ops.log(ops.cast(scale, "float32"))
         q = delta_normal.DeltaNormal(loc, log_scale, self.rate)
         return q.loc, q.scale
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape: Any) -> Any:
         return self.encoder.compute_output_shape(x_shape)
 
     def committed_rate(self, segments: Tensor | None = None) -> float | Tensor:

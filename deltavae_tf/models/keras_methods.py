@@ -116,7 +116,8 @@ class KerasMethods(saving.Saving, training_step.TrainingStep):
         else:  # Keras would give the whole batch to each replica.
             if class_weight is not None:
                 labels = ops.convert_to_numpy(y).astype(int).ravel()
-                sample_weight = np.float32([class_weight[i] for i in labels])
+                weights = [class_weight[i] for i in labels]
+                sample_weight = np.asarray(weights, "float32")
             self.make_train_function()
             self.reset_metrics()
             batch = batches.weighted(x, sample_weight)
@@ -162,10 +163,11 @@ class KerasMethods(saving.Saving, training_step.TrainingStep):
         """Makes the weights, and looks at what the parts give for a few examples."""
         if backend.name == "jax":
             # Called as it is, each of its hundreds of operations would be compiled.
-            backend.make_variables(self, batch)
+            added = backend.make_variables(self, batch)
             seen = backend.graph(self._seen, self)(batch)
         else:
-            seen = self._seen(batch)
+            seen, added = self._seen(batch), False
+        self.check_losses(added or bool(self.losses))
         if self.encoder is not None:
             contract.check_posterior_values(self.encoder, seen["loc"], seen["scale"])
         x = batch[batches.kind(batch)]
@@ -209,8 +211,11 @@ class KerasMethods(saving.Saving, training_step.TrainingStep):
     def _own_errors(self):
         """A refusal in a thread of tf.data arrives as ours, not as TensorFlow's."""
         self.refusal = None
+        optimizer = getattr(self, "optimizer", None)
+        variables = [*self.variables, *getattr(optimizer, "variables", ())]
         try:
-            yield
+            with backend.kept(variables):
+                yield
         except Exception:
             if self.refusal is not None:
                 raise self.refusal from None

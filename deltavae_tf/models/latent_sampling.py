@@ -23,6 +23,7 @@ class LatentSampling:
     auxiliary_prior: Any
     encode: Any
     sample_data: Any
+    check_built: Any
 
     def latent_noise(self, keys: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Standard normal: float32 `[B, n, d]` of keys `[B, 2]` and shape (n, d)."""

@@ -14,6 +14,7 @@ from deltavae_tf.models import batch as batches
 class Saving(keras.Model):
     """The methods of `DeltaVAE` that make, load and save weights."""
 
+    built: bool  # Kept by Keras.
     _example: dict[str, Any] | None = None  # Shape and dtype, of what it was built on.
 
     def build(self, input_shape: Any, dtype: str | None = None) -> None:
@@ -37,10 +38,11 @@ class Saving(keras.Model):
         try:
             self(keras.KerasTensor((1, *input_shape[1:]), dtype))
         except errors.UserError as error:  # Keras put a frame of its own around it.
-            ours = str(error).rpartition("Error encountered:")[2].strip()
-            raise errors.UserError(ours) from None
+            reason = str(error).rpartition("Error encountered:")[2].strip()
+            raise errors.UserError(reason) from None
 
-    build._is_default = True  # A first call makes the weights by itself.
+    # A first call makes the weights by itself: a mark that Keras looks for.
+    build._is_default = True  # type: ignore[attr-defined]
 
     def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """As `keras.Model.load_weights`; a file that does not fit changes nothing."""

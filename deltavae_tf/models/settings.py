@@ -33,7 +33,8 @@ def check_compile(
             raise errors.UserError(f"{reason}. Received: {name}={others[name]!r}")
     if optimizer is None:
         raise errors.UserError("`compile` needs an optimizer. Received: None")
-    good = isinstance(clip_norm, numbers.Real) and 0 <= clip_norm < math.inf
+    real = isinstance(clip_norm, numbers.Real)
+    good = real and 0 <= clip_norm < math.inf
     if clip_norm is not None and not good:
         raise errors.UserError(
             "`clip_norm` must be None, or above 0, the norm of the longest gradient. "
@@ -51,13 +52,14 @@ def check_compile(
         return
     refused = {
         "jit_compile": others.get("jit_compile"),
-        "steps_per_execution": others.get("steps_per_execution", 1) != 1,
+        "steps_per_execution": others.get("steps_per_execution", 1) - 1,
         "gradient_accumulation_steps": steps,
         "ema_overwrite_frequency": inner.use_ema and inner.ema_overwrite_frequency,
     }
     for name, asked in refused.items():
         if asked:
+            value = others.get(name, asked)
             raise errors.UserError(
                 f"Keras cannot do `{name}` on several replicas: leave it out. "
-                f"Received: {name}={asked}, {replicas} replicas"
+                f"Received: {name}={value}, {replicas} replicas"
             )

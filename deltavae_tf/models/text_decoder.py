@@ -80,13 +80,13 @@ class TextDecoder(keras.layers.Layer):
                 width, name="latents", dtype=self.dtype_policy
             )
 
-    def build(self, z_shape=None, x_shape=None):
+    def build(self, z_shape: Any = None, x_shape: Any = None) -> None:
         self.embedding.build()
         self.stack.build((None, None, self.width))
         if self.use_latents:
             self.latents.build((None, None, z_shape[-1]))
 
-    def call(self, z, x, keys=None):
+    def call(self, z: Tensor | None, x: Tensor, keys: Tensor | None = None) -> Any:
         segments = places.segment_ids(x)
         logits = self.logits(z, x, segments, keys)
         tokens = token_categorical.TokenCategorical(logits=logits)

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from deltavae_tf import segments as places
+from deltavae_tf.backend import Tensor
 from deltavae_tf.distributions import segmented_ar1
 from deltavae_tf.layers import sequence_stack, token_embedding
 from deltavae_tf.models import image_encoder
@@ -86,12 +87,12 @@ class TextEncoder(keras.layers.Layer):
             dtype="float32",
         )
 
-    def build(self, x_shape):
+    def build(self, x_shape: Any) -> None:
         self.embedding.build()
         self.stack.build((None, None, self.width))
         self.head.build((None, None, self.width))
 
-    def call(self, x):
+    def call(self, x: Tensor) -> tuple[Tensor, Tensor]:
         segments = places.segment_ids(x)
         h = self.stack(self.embedding(x), segments)
         loc, raw_scale = ops.split(self.head(h), 2, axis=-1)
@@ -100,7 +101,7 @@ class TextEncoder(keras.layers.Layer):
         optimum = self._prior.optimal_scale(segments)
         return loc, optimum * ops.maximum(relative, _MIN_SCALE)
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape: Any) -> Any:
         shape = (*x_shape, self.latent_channels)
         return shape, shape
 

@@ -110,12 +110,7 @@ class TrainingStep(keras.Model):
             total = backend.sum_over_replicas(ops.sum(values * weights, axis=0))
             return total / count
 
-        if self.losses:
-            raise errors.UserError(
-                "The loss is the objective's alone: leave out regularizers and "
-                "`add_loss` (an optimizer's `weight_decay` shrinks weights). "
-                f"Received: {len(self.losses)} added losses"
-            )
+        self.check_losses(bool(self.losses))
         if training:
             self.steps.assign(self.steps + 1)
         state = {k: ops.convert_to_tensor(v) for k, v in self._objective_state.items()}
@@ -159,7 +154,8 @@ class TrainingStep(keras.Model):
     def train_step(self, *args: Any) -> Any:
         """One step as Keras's `fit` takes it, of another form for each backend."""
         if backend.name == "tensorflow":
-            return self.update(*args)
+            with backend.after(args):  # A batch that is refused counts as no step.
+                return self.update(*args)
         return backend.stateless_step(self.update, self._parts(True), *args)
 
     def update(self, batch: Any) -> dict[str, Tensor]:
@@ -174,20 +170,21 @@ class TrainingStep(keras.Model):
           dict of scalars: the running means of all metrics.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        scale = self.optimizer.scale_loss(1.0)
+        scaled = gradients.is_scaled(scale)
 
         def loss():
             terms = self(x, training=True)
             value = self.compute_loss(x, y, terms, sample_weight)
-            return self.optimizer.scale_loss(value), terms
+            return (value * scale if scaled else value), terms
 
         value, found, terms = backend.value_and_gradients(
             loss, self.trainable_variables, self.non_trainable_variables
         )
-        scale = self.optimizer.scale_loss(1.0)
-        if gradients.is_scaled(scale):
+        if scaled:
             value = value / scale
         found, norm = gradients.prepare(found, scale, self.clip_norm, self.optimizer)
-        self.optimizer.apply(found, self.trainable_variables)
+        backend.apply_gradients(self.optimizer, found, self.trainable_variables)
         gradients.update_norm(self._grad_norm, norm, self.optimizer)
         self._update_loss(value, batch)
         return self.compute_metrics(x, y, terms, sample_weight)
@@ -217,6 +214,15 @@ class TrainingStep(keras.Model):
         parts = [self.trainable_variables, self.non_trainable_variables]
         parts += [self.optimizer.variables] * training
         return [*parts, self.metrics_variables]
+
+    def check_losses(self, added: bool) -> None:
+        """Raises a UserError if layers have added losses of their own."""
+        if added:
+            raise errors.UserError(
+                "The loss is the objective's alone: leave out regularizers and "
+                "`add_loss` (an optimizer's `weight_decay` shrinks weights). "
+                "Received: a layer that adds a loss"
+            )
 
     def check_rate(self, rates: Any, committed: Any = None) -> None:
         """Raises a FloatingPointError if a rate is below the committed rate.

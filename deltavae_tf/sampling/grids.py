@@ -12,15 +12,15 @@ class Grid:
 
     Attributes:
       images: int32 `[rows, columns, H, W, C]`.
-      row_labels: list of str, `rows` of them.
-      column_labels: list of str, `columns` of them.
+      row_labels: sequence of str, `rows` of them.
+      column_labels: sequence of str, `columns` of them.
       latents: float32 `[rows, columns, n, d]`, the z that each image was decoded from;
         NaN where an image is not decoded; None of a model without latents.
     """
 
     images: np.ndarray
-    row_labels: list
-    column_labels: list
+    row_labels: Sequence[str]
+    column_labels: Sequence[str]
     latents: np.ndarray | None = None
 
 

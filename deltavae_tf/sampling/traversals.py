@@ -123,7 +123,8 @@ class Traversals:
         _check_counts(rows=rows, columns=columns)
         self._need_latents("daydream")
         z = self._latents(columns)
-        images, latents = [], []
+        images: list[np.ndarray] = []
+        latents: list[np.ndarray] = []
         for row in range(rows):
             numbers = row * columns + np.arange(columns)
             if row:

@@ -29,6 +29,7 @@ def entry(path: str, name: str, setting: str, curve: bool = False) -> dict:
     Raises:
       UserError: there is no evaluation, or it is damaged.
     """
+    run_folder.read_identity(path)  # Says so if this is no run folder.
     record = records.read(path)
     with open(os.path.join(path, "versions.json"), encoding="utf-8") as file:
         commit = json.load(file).get("git_commit")

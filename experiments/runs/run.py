@@ -117,6 +117,7 @@ class Run:
         cheap: bool = True,
         limits: evaluation.Limits | None = None,
         twin_distortion: float | None = None,
+        best_only: bool = False,
     ) -> dict:
         """Evaluates the newest checkpoint on the whole split, raw and averaged.
 
@@ -124,6 +125,7 @@ class Run:
           cheap: bool, only what is measured during training too; else everything.
           limits: `evaluation.Limits`, how many examples are looked at.
           twin_distortion: float, nats, of a decoder alone; for the gain.
+          best_only: bool, the averaged weights alone, if there is an average.
 
         Returns:
           The record, see `deltavae_tf.evaluation.record`; it is in the run folder's
@@ -136,7 +138,9 @@ class Run:
                 "Received: an empty run folder"
             )
         context = self.context(limits, twin_distortion)
-        weights = {"raw": metric.measure(context, cheap)}
+        weights = {}
+        if not best_only or self.state.average is None:
+            weights["raw"] = metric.measure(context, cheap)
         with averaged(self.state) as applied:
             if applied:
                 weights["average"] = metric.measure(context, cheap)

@@ -202,7 +202,7 @@ def test_complete_reconstruct_and_score(trained, tmp):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"", "is empty"),
+        (b"", "has no line of text"),
         (b"fine\nnot \xff fine\n", "Line 2 of .* is no UTF-8"),
         (b"a\n" + b"Z" * 99, "Line 2 .*is too long"),
         (None, "needs --decode_from_file"),

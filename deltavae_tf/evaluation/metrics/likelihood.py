@@ -4,6 +4,7 @@ from typing import Any
 
 from deltavae_tf import units
 from deltavae_tf.evaluation import metric
+from deltavae_tf.evaluation.context import Context
 from deltavae_tf.evaluation.metric import Metric
 
 # Tensor2Tensor's lm1b32k on heldout-00000, ends included: to compare nats per token.
@@ -81,7 +82,7 @@ _PER_EXAMPLE = (
 
 
 @metric.register(*_PER_EXAMPLE, split="both", cheap=True)
-def per_example(context):
+def per_example(context: Context) -> dict[str, float]:
     """Means over examples, nats."""
     return _numbers(context, _PER_EXAMPLE)
 
@@ -111,7 +112,7 @@ _OF_IMAGES = (
 
 
 @metric.register(*_OF_IMAGES, split="both", kinds=("images",), cheap=True)
-def of_images(context):
+def of_images(context: Context) -> dict[str, float]:
     """Bounds in bits per dimension."""
     return _numbers(context, _OF_IMAGES)
 
@@ -186,6 +187,6 @@ _OF_TEXT = (
 
 
 @metric.register(*_OF_TEXT, split="both", kinds=("text",), cheap=True)
-def of_text(context):
+def of_text(context: Context) -> dict[str, float]:
     """Bounds and rates as ratios of sums, in nats per token."""
     return _numbers(context, _OF_TEXT)

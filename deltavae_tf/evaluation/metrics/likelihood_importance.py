@@ -1,10 +1,13 @@
 """Importance-weighted bounds on the first held-out images: tighter than the ELBO."""
 
+from typing import Any
+
 import numpy as np
 
 from deltavae_tf import units
 from deltavae_tf.errors import UserError
 from deltavae_tf.evaluation import importance, metric
+from deltavae_tf.evaluation.context import Context
 from deltavae_tf.evaluation.metric import Metric
 
 _MOST = 1024
@@ -27,7 +30,7 @@ _PRIORS = {"training": "importance_bpd", "auxiliary": "importance_aux_bpd"}
     Metric("importance_examples", "images of these bounds", form="{:,.0f}"),
     kinds=("images",),
 )
-def bounds(context):
+def bounds(context: Context) -> dict[str, float] | None:
     """The bounds with 1, 2, 4, ..., K samples under both priors, bits/dim."""
     samples = context.limits.importance_samples
     if not samples or not context.has_latents:
@@ -38,8 +41,9 @@ def bounds(context):
             f"Received: {samples}"
         )
     data = context.examples.batches(context.limits.importance_examples)
-    num_dims = context.examples.unit.num_dims
-    found = {}
+    unit: Any = context.examples.unit  # `BitsPerDim`: these are of images.
+    num_dims = unit.num_dims
+    found: dict[str, float] = {}
     for prior, name in _PRIORS.items():
         if prior == "auxiliary" and context.model.auxiliary_prior is None:
             continue

@@ -1,6 +1,7 @@
 """The linear probe: what of an image's class a linear classifier reads off z."""
 
 from deltavae_tf.evaluation import linear_probe, metric
+from deltavae_tf.evaluation.context import Context
 from deltavae_tf.evaluation.metric import Metric
 
 
@@ -17,7 +18,7 @@ from deltavae_tf.evaluation.metric import Metric
     split="both",
     kinds=("images",),
 )
-def probe(context):
+def probe(context: Context) -> float | None:
     """The share of the split that the classifier, fitted on training images, names."""
     num_classes = context.held_out.num_classes
     if not context.has_latents or num_classes < 2 or context.training is None:

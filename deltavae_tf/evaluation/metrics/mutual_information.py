@@ -4,6 +4,7 @@ from typing import Any
 
 from deltavae_tf import units
 from deltavae_tf.evaluation import collapse, metric
+from deltavae_tf.evaluation.context import Context
 from deltavae_tf.evaluation.metric import Metric
 
 _IN_BITS: dict[str, Any] = {
@@ -23,7 +24,7 @@ _IN_BITS: dict[str, Any] = {
     split="training",
     kinds=("images",),
 )
-def active_units(context):
+def active_units(context: Context) -> dict[str, float] | None:
     """Active units of Burda et al. (2016)."""
     if not context.has_latents:
         return None
@@ -50,7 +51,7 @@ def active_units(context):
     split="training",
     kinds=("images",),
 )
-def mutual_information(context):
+def mutual_information(context: Context) -> dict[str, float] | None:
     """I(x; z) of the posteriors of N images, and its upper limit ln N."""
     if not context.has_latents:
         return None

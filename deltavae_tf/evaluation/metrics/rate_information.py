@@ -7,6 +7,7 @@ import numpy as np
 
 from deltavae_tf import units
 from deltavae_tf.evaluation import metric
+from deltavae_tf.evaluation.context import Context
 from deltavae_tf.evaluation.metric import Metric
 
 _LEAST_RATE = 0.01  # Nats: a gain over less auxiliary rate is noise.
@@ -25,7 +26,7 @@ _LEAST_RATE = 0.01  # Nats: a gain over less auxiliary rate is noise.
     kinds=("images",),
     cheap=True,
 )
-def frontier(context):
+def frontier(context: Context) -> float | None:
     """The information frontier of the prior at the measured rate, nats."""
     if not context.has_latents:
         return None
@@ -55,7 +56,7 @@ def frontier(context):
     ),
     cheap=True,
 )
-def gain(context):
+def gain(context: Context) -> float | None:
     """(twin's distortion - distortion) / auxiliary rate: 1 if no bit is wasted."""
     rate = context.likelihood()["rate_aux_nats"]
     if context.twin_distortion is None or rate < _LEAST_RATE:

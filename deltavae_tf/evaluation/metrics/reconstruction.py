@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from deltavae_tf.evaluation import metric, reconstruction
+from deltavae_tf.evaluation.context import Context
 from deltavae_tf.evaluation.metric import Metric
 
 _PERCENT: dict[str, Any] = {"unit": "%", "form": "{:.1f}", "factor": 100.0}
@@ -25,6 +26,7 @@ def _reconstructed(context):
             context.model,
             context.held_out.batches(context.limits.reconstructions),
             context.seed,
+            context.limits.temperature,
         ),
     )
 
@@ -45,7 +47,7 @@ def _reconstructed(context):
     ),
     kinds=("images",),
 )
-def agreement(context):
+def agreement(context: Context) -> dict[str, float] | None:
     """The share of reconstructions in their original's class."""
     examples = context.held_out
     if context.training is None or examples.num_classes < 2:
@@ -73,7 +75,7 @@ def agreement(context):
     ),
     kinds=("images",),
 )
-def distance(context):
+def distance(context: Context) -> float | None:
     """How much nearer reconstructions are to their originals than to others."""
     if context.held_out.num_examples < 2 or not _can_reconstruct(context):
         return None

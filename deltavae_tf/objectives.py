@@ -206,7 +206,10 @@ class GECO(Objective):
       largest_error: float > 0, of either sign.
 
     Example:
-      >>> terms = {"distortion": np.array([30.0, 10.0]), "rate": np.array([2.0, 4.0])}
+      >>> terms = {
+      ...     "distortion": np.float32([30.0, 10.0]),
+      ...     "rate": np.float32([2.0, 4.0]),
+      ... }
       >>> objective = GECO(distortion=15.0)
       >>> loss, state = objective(terms, 1, objective.initial_state(), np.mean)
       >>> [float(x) for x in loss]

@@ -4,8 +4,8 @@ r"""The demo: what posterior collapse is, and that a delta-VAE does not.
 
 Trains three small models side by side on 10,000 images of Fashion-MNIST at 14x14, which
 are embedded: the plain VAE, the same model as a delta-VAE, and its decoder alone.
-Prints a table and writes demo/results.json and demo/fashion.png. Under five minutes on
-two cores; run again after a stop, it goes on.
+Prints a table and writes demo/results.json and demo/fashion.png. Minutes on two
+cores; run again after a stop, it goes on.
 """
 
 import os
@@ -19,7 +19,6 @@ _MODELS = {
     "decoder alone": "fashion_demo_autoregressive",
 }
 _COLUMNS, _RECONSTRUCTIONS = 10, 500
-_TEMPERATURE = 0.6  # Of reconstructions: a person sees through less noise.
 
 _EXPLANATION = """
 How to read it. All three see the pixels in raster order, and their decoders are equal.
@@ -80,9 +79,7 @@ def _finish(path, hparams_set):
         write_samples=False,
         keep_max=1,
     )
-    limits = context.Limits(
-        training=5000, reconstructions=_RECONSTRUCTIONS, temperature=_TEMPERATURE
-    )
+    limits = context.Limits(training=5000, reconstructions=_RECONSTRUCTIONS)
     with runs.Run(hparams, options) as run:
         run.train()
         record = run.evaluate(cheap=False, limits=limits, best_only=True)
@@ -99,7 +96,7 @@ def _reconstructions(run):
     with runs.averaged(run.state):
         drawn = {
             f"reconstruction {seed}": np.asarray(
-                run.model.reconstruct(originals, _TEMPERATURE, seed=seed)
+                run.model.reconstruct(originals, seed=seed)
             )
             for seed in (1, 2)
         }
@@ -155,10 +152,10 @@ def _row(name, numbers):
 def _write_picture(path, pictures):
     import numpy as np
 
-    from data import dataset
     from deltavae_tf.sampling import images
+    from experiments import sets
 
-    data = dataset.find("fashion_mnist_demo")
+    data = sets.hparams(_MODELS["delta-VAE"], FLAGS.hparams).dataset()
     first = next(name for name in pictures if name.endswith("test image"))
     rows = {"test image": pictures[first]} | {
         name.replace(": ", ", "): drawn
@@ -169,8 +166,7 @@ def _write_picture(path, pictures):
         np.stack(list(rows.values())),
         list(rows),
         list(data.class_names),
-        "What latents keep: the delta-VAE's say what garment it is, the plain VAE's "
-        "say nothing",
+        "Test images, and what each model makes of their latents",
         data.num_levels,
         zoom=5,
     )

@@ -6,7 +6,7 @@ Sets: documents, documents_standard_normal (the plain VAE), documents_no_latents
 autoregressive twin), documents_tiny. Needs no data; --eval_use_test_set evaluates on
 the 300 test sentences. Then see what it learned:
 
-  python -m experiments.sample_text --output_dir=/tmp/documents --kind=interpolate
+  python -m experiments.sample --output_dir=/tmp/documents --kind=interpolation
 """
 
 from experiments import train

@@ -76,7 +76,7 @@ class DeltaVAE(
       >>> history = model.fit(images, batch_size=2, verbose=0)
       >>> bool(np.all(model(images)["rate"] >= model.committed_rate()))
       True
-      >>> model.sample_latents(3, prior="training").shape
+      >>> tuple(model.sample_latents(3, prior="training").shape)
       (3, 8, 2)
 
     Reference: Razavi et al., "Preventing posterior collapse with delta-VAEs" (2019).

@@ -17,8 +17,8 @@ from data.reading import errors
 COUNT = {"train": 6, "test": 4}
 STEM = {"train": "train", "test": "t10k"}
 PLACES = (
-    os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist"),
-    "/usr/share/datasets/fashion-mnist",
+    os.environ.get("FASHION_MNIST", ""),
+    "/usr/share/datasets/fashion-mnist",  # Where Debian's package puts them.
     os.path.expanduser("~/fashion_mnist"),
 )
 

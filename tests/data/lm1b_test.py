@@ -11,7 +11,7 @@ from data import documents, lm1b
 from data.reading import errors
 from data.text import corpora
 
-REAL = "/work/shared/datasets/lm1b"
+REAL = os.environ.get("LM1B", os.path.expanduser("~/lm1b"))  # Skipped without.
 TRAIN = [f"news.en-0000{i}-of-00100" for i in (1, 2)]
 TEST = lm1b.TEST_FILES
 TEXT = {TRAIN[0]: "one .\ntwo ,\n", TRAIN[1]: "three\n", TEST: "four five\nsix"}

@@ -205,7 +205,7 @@ def collect(sweep, every, failed, partial=False):
 
 
 if __name__ == "__main__":
-    flags.defaults(eval_use_test_set=True, iterations_per_loop=25)
+    flags.defaults(eval_use_test_set=True, iterations_per_loop=50)
     flags.run(
         main,
         (

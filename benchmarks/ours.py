@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from data import dataset
+from data.reading import errors
 from deltavae_tf import backend, noise
 from deltavae_tf.layers import weight_norm
 from deltavae_tf.sampling import images
@@ -59,7 +60,7 @@ def _of_shape(image_shape):
 
 
 def _no_images(split, **unused):
-    raise NotImplementedError(f"There are no images to load. Received: {split}")
+    raise errors.DataError(f"There are no images to load. Received: {split}")
 
 
 class Sampling:

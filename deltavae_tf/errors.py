@@ -5,6 +5,9 @@ what was received and what would do. A program prints that one line. Any other e
 a bug and keeps its trace.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """What the user gave cannot be used; the message says what would do.
@@ -27,3 +30,9 @@ class NotFiniteError(UserError, FloatingPointError):
 
 class MissingPackageError(UserError, ImportError):
     """A package is needed that only an extra installs; the message names the extra."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" with the nearest known name, or a full stop."""
+    found = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else "."

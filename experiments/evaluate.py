@@ -64,11 +64,12 @@ def main(_):
     from deltavae_tf.evaluation import record as records
     from deltavae_tf.evaluation import tables, verdict
 
-    weights = {}
+    weights, data = {}, None
     for use_average in (False, True):
         run = flags.trained(use_average=use_average, unfinished=UNFINISHED.value)
+        data = data or run.data  # Read once: both weights are measured on the same.
         if run.weights not in weights:  # Else no average was kept.
-            weights[run.weights], context = _measure(run)
+            weights[run.weights], context = _measure(run, data)
     from experiments.runs import run as runs
 
     record = runs.record_of(run, run.step, context, weights)
@@ -80,11 +81,10 @@ def main(_):
         print(line)
 
 
-def _measure(run):
+def _measure(run, data):
     """({split: {metric: number}}, the context) of one kind of weights."""
     from deltavae_tf.evaluation import context, likelihood, metric
 
-    data = run.data
     data.load()
     limits = context.Limits(
         training=_TRAIN_EXAMPLES.value,

@@ -28,7 +28,7 @@ def committed_rate(alpha: ArrayLike, num_timesteps: int) -> float:
       float (float64), nats for all n steps and d channels.
     """
     checked = _check_alpha(alpha)
-    num_timesteps = _check_num_timesteps(num_timesteps)
+    num_timesteps = check_num_timesteps(num_timesteps)
     per_channel = (num_timesteps - 2) * np.log1p(checked**2) - _log_innovation(checked)
     return float(0.5 * np.sum(per_channel))
 
@@ -54,7 +54,7 @@ def solve_alpha(
     Raises:
       UserError: no alpha below 1 gives this rate; the message names the interval.
     """
-    num_timesteps = _check_num_timesteps(num_timesteps)
+    num_timesteps = check_num_timesteps(num_timesteps)
     if not isinstance(num_channels, numbers.Integral) or num_channels < 1:
         raise errors.UserError(
             f"`num_channels` must be a positive integer. Received: {num_channels}"
@@ -131,7 +131,7 @@ class AR1(tfd.LinearGaussianStateSpaceModel, latent_prior.LatentPrior):
 
     def __init__(self, alpha: ArrayLike, num_timesteps: int, name: str = "AR1") -> None:
         self._alpha = _check_alpha(alpha)
-        self._n = _check_num_timesteps(num_timesteps)
+        self._n = check_num_timesteps(num_timesteps)
         # float64 as far as possible: 1 - alpha**2 has no digits left in float32 where
         # alpha is close to 1.
         self._innovation = np.exp(_log_innovation(self._alpha))  # 1 - alpha^2
@@ -328,10 +328,11 @@ def _check_alpha(alpha):
     return alpha
 
 
-def _check_num_timesteps(num_timesteps):
+def check_num_timesteps(num_timesteps: int) -> int:
+    """`num_timesteps` as an int; a UserError unless it is one of at least 2."""
     if not isinstance(num_timesteps, numbers.Integral) or num_timesteps < 2:
         raise errors.UserError(
             "`num_timesteps` must be an integer of at least 2: with 1 the committed "
-            f"rate is 0. Received: {num_timesteps}"
+            f"rate is 0. Received: {num_timesteps!r}"
         )
     return int(num_timesteps)

@@ -63,9 +63,8 @@ def require(good: backend.Tensor, value: backend.Tensor, message: str) -> None:
     Raises:
       UserError: the message, and five of the values that are not good.
     """
-    try:
-        good, value = np.asarray(good), np.asarray(value)
-    except (NotImplementedError, TypeError):  # Traced by TensorFlow, by JAX.
+    good, value = backend.concrete(good), backend.concrete(value)
+    if good is None or value is None:
         return
     if not np.all(good):
         raise errors.UserError(f"{message} Received: {value[~good][:5].tolist()}")

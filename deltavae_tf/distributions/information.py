@@ -43,10 +43,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import optimize
 
 from deltavae_tf import errors
-from deltavae_tf.distributions import frontier
+from deltavae_tf.distributions import ar1, frontier
 
 # A rate may be measured in float32: so much below delta, relative, is delta.
 _ROUNDING = 1e-4
@@ -60,9 +61,7 @@ class Frontier(NamedTuple):
     informations: np.ndarray  # The largest I(x; z) at that rate.
 
 
-def information_at_rate(
-    rate: float, alpha: float | Sequence[float], num_timesteps: int
-) -> float:
+def information_at_rate(rate: float, alpha: ArrayLike, num_timesteps: int) -> float:
     """The most information that latents can carry about x at this rate: F(rate).
 
     Args:
@@ -99,7 +98,7 @@ def information_at_rate(
 
 
 def rate_for_information(
-    information: float, alpha: float | Sequence[float], num_timesteps: int
+    information: float, alpha: ArrayLike, num_timesteps: int
 ) -> float:
     """The least rate at which latents can carry this information: F's inverse.
 
@@ -123,7 +122,7 @@ def rate_for_information(
 
 
 def information_frontier(
-    alpha: float | Sequence[float],
+    alpha: ArrayLike,
     num_timesteps: int,
     prices: Sequence[float] | None = None,
 ) -> Frontier:
@@ -201,7 +200,7 @@ def solve_alpha_for_information(
             "`price` must be above 0, where nothing can be carried, and below 1, where "
             f"any rate is all information. Received: {price}"
         )
-    _check_num_timesteps(num_timesteps)
+    ar1.check_num_timesteps(num_timesteps)
     if not isinstance(num_channels, numbers.Integral) or num_channels < 1:
         raise errors.UserError(
             f"`num_channels` must be a positive integer. Received: {num_channels}"
@@ -240,7 +239,7 @@ def solve_alpha_for_information(
 
 def _prior(alpha, num_timesteps, starts=None):
     return frontier.Prior(
-        _check_alpha(alpha), _check_num_timesteps(num_timesteps), starts
+        _check_alpha(alpha), ar1.check_num_timesteps(num_timesteps), starts
     )
 
 
@@ -275,12 +274,3 @@ def _check_alpha(alpha):
             f"Received: {alpha!r}"
         )
     return found
-
-
-def _check_num_timesteps(num_timesteps):
-    if not isinstance(num_timesteps, numbers.Integral) or num_timesteps < 2:
-        raise errors.UserError(
-            "`num_timesteps` must be an integer of at least 2: with 1 the committed "
-            f"rate is 0. Received: {num_timesteps!r}"
-        )
-    return int(num_timesteps)

@@ -15,7 +15,6 @@ take the metric up. The library's own files are in `deltavae_tf/evaluation/metri
 """
 
 import dataclasses
-import difflib
 import functools
 import importlib
 import math
@@ -24,7 +23,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from deltavae_tf.errors import NotFiniteError, UserError
+from deltavae_tf.errors import NotFiniteError, UserError, near
 
 if TYPE_CHECKING:
     from deltavae_tf.evaluation.context import Context
@@ -159,9 +158,9 @@ def find(name: str) -> Metric:
     """The metric of a name; a UserError with the nearest name if there is none."""
     known = {m.name: m for m in metrics()}
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"No metric has this name{hint} Received: {name!r}")
+        raise UserError(
+            f"No metric has this name{near(name, known)} Received: {name!r}"
+        )
     return known[name]
 
 

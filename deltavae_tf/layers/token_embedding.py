@@ -3,10 +3,9 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from deltavae_tf import errors
+from deltavae_tf import backend, errors
 from deltavae_tf.backend import Tensor
 
 
@@ -73,9 +72,8 @@ class TokenEmbedding(keras.layers.Layer):
 
 def check_tokens(tokens: Tensor, vocabulary_size: int) -> None:
     """Raises a UserError if concrete tokens are not in [0, vocabulary_size)."""
-    try:
-        tokens = np.asarray(tokens)
-    except (NotImplementedError, TypeError, ValueError):  # Traced, or Keras's symbols.
+    tokens = backend.concrete(tokens)
+    if tokens is None:
         return
     outside = tokens[(tokens < 0) | (tokens >= vocabulary_size)]
     if outside.size:

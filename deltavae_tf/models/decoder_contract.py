@@ -43,11 +43,10 @@ def distribution_without_data(decoder: Any, z: Tensor | None) -> Any:
     except errors.UserError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise errors.UserError(
             f"{name} is called with x=None to `sample`: either it must not need x, or "
             "it must have `sample(z, keys, temperature)` and draw by itself. "
-            f"Received: {reason[:200]}"
+            f"Received: {wording.reason(error)}"
         ) from error
     if not callable(getattr(distribution, "sample", None)):
         raise errors.UserError(
@@ -78,10 +77,9 @@ def log_prob(decoder: Any, distribution: Any, x: Tensor) -> Tensor:
     except errors.UserError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise errors.UserError(
             f"{refused}{wording.short(wanted)} and cannot take the data: cast one to "
-            f"the other's dtype and shape. {reason[:200]} "
+            f"the other's dtype and shape. {wording.reason(error)} "
             f"Received: {wording.describe(x)}"
         ) from error
     if len(found.shape) != 1 or not wording.agree(found.shape, x.shape[:1]):

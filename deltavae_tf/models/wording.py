@@ -16,6 +16,12 @@ def agree(shape: Sequence[int | None], other: Sequence[int | None]) -> bool:
     )
 
 
+def reason(error: Exception) -> str:
+    """The first line of an error's text, at some length, or its class."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
+
+
 def name(part: object) -> str:
     """The name of a part's class."""
     return type(part).__name__

@@ -4,7 +4,6 @@ Keras hands a schedule the number of updates made so far, so the update that is 
 to happen has the 1-based number `s = step + 1`. All formulas below are in `s`.
 """
 
-import difflib
 import inspect
 import math
 from typing import Any
@@ -154,10 +153,9 @@ def make(name: str, **values: Any) -> _Schedule:
     all its settings whichever schedule they choose; a name no schedule has is an error.
     """
     if name not in _SCHEDULES:
-        near = difflib.get_close_matches(str(name), names(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise errors.UserError(
-            f"Unknown learning-rate schedule {name!r}{hint} Known: {', '.join(names())}"
+            f"Unknown learning-rate schedule {name!r}{errors.near(name, names())} "
+            f"Known: {', '.join(names())}"
         )
     known = {n: set(_parameters(cls)) for n, cls in _SCHEDULES.items()}
     unknown = set(values) - set().union(*known.values())

@@ -26,7 +26,6 @@ from typing import Any
 
 from deltavae_tf import errors
 from experiments.sets import fields as fields_lib
-from experiments.sets import names
 
 ROLES = ("prior", "posterior", "objective", "encoder", "decoder")
 KINDS = ("images", "text")
@@ -171,7 +170,7 @@ def find(role: str, name: str, kind: str | None = None) -> Component:
     known = every(role)
     if not isinstance(name, str) or name not in known:
         raise errors.UserError(
-            f"Unknown {role} {name!r}{names.near(name, known)} "
+            f"Unknown {role} {name!r}{errors.near(name, known)} "
             f"Known: {', '.join(every(role, kind))}. Received: {role}={name!r}"
         )
     found = known[name]

@@ -138,12 +138,7 @@ class Run:
                 "Received: an empty run folder"
             )
         context = self.context(limits, twin_distortion)
-        weights = {}
-        if not best_only or self.state.average is None:
-            weights["raw"] = metric.measure(context, cheap)
-        with averaged(self.state) as applied:
-            if applied:
-                weights["average"] = metric.measure(context, cheap)
+        weights = self._measured(context, cheap, best_only)
         record = record_of(self, step, context, weights)
         if not self.folder.writes:
             return record
@@ -169,12 +164,22 @@ class Run:
             self.data.evaluated(self.data.held_out, limit),
             evaluator=self._evaluator,
         )
-        found = metric.measure(context, cheap=True)["held_out"]
+        prefixes = {"raw": "", "average": "ema_"}
+        return {
+            f"{prefixes[weights]}{name}": value
+            for weights, found in self._measured(context, cheap=True).items()
+            for name, value in found["held_out"].items()
+        }
+
+    def _measured(self, context, cheap, best_only=False):
+        """{"raw" or "average": what `metric.measure` gives with these weights}."""
+        weights = {}
+        if not best_only or self.state.average is None:
+            weights["raw"] = metric.measure(context, cheap)
         with averaged(self.state) as applied:
             if applied:
-                average = metric.measure(context, cheap=True)["held_out"]
-                found.update({f"ema_{k}": v for k, v in average.items()})
-        return found
+                weights["average"] = metric.measure(context, cheap)
+        return weights
 
     def _write_samples(self, step):
         if self.folder.writes:

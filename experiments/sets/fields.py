@@ -13,7 +13,6 @@ import math
 from typing import Any
 
 from deltavae_tf import errors
-from experiments.sets import names
 
 # What a change of a field means for a run that is resumed.
 ARCHITECTURE = "architecture"  # Other weights: no checkpoint fits. In the fingerprint.
@@ -75,7 +74,8 @@ class Field:
         if self.choices and value not in self.choices:
             raise errors.UserError(
                 f"Hyper-parameter {name!r} must be one of "
-                f"{', '.join(map(str, self.choices))}{names.near(value, self.choices)} "
+                f"{', '.join(map(str, self.choices))}"
+                f"{errors.near(value, self.choices)} "
                 f"Received: {value!r}"
             )
         if isinstance(value, float) and not math.isfinite(value):

@@ -7,7 +7,6 @@ makes sense is said by the fields themselves: `prior=ar1,objective=beta,beta=0.5
 from collections.abc import Mapping
 
 from deltavae_tf import errors
-from experiments.sets import names
 
 ROLES = ("prior", "posterior", "objective")
 METHODS = {
@@ -27,7 +26,7 @@ def expand(method: str) -> dict[str, str]:
     """Prior, posterior and objective of a method."""
     if not isinstance(method, str) or method not in METHODS:
         raise errors.UserError(
-            f"Unknown method {method!r}{names.near(method, METHODS)} "
+            f"Unknown method {method!r}{errors.near(method, METHODS)} "
             f"Known: {', '.join(METHODS)}. Received: {method!r}"
         )
     return dict(zip(ROLES, METHODS[method], strict=True))

@@ -6,7 +6,6 @@ registry.hparams("cifar10_ablation", "latent_channels=64,alpha_max=0.99")
 from collections.abc import Callable
 
 from deltavae_tf import errors
-from experiments.sets import names
 from experiments.sets.run_hparams import Hparams
 
 _SETS: dict[str, Callable] = {}
@@ -36,7 +35,7 @@ def hparams(name: str, overrides: str = "") -> Hparams:
     """The set `name`, with `overrides` such as "latent_channels=8,dropout=0.1"."""
     if name not in _SETS:
         raise errors.UserError(
-            f"Unknown hparams set {name!r}{names.near(name, _SETS)} "
+            f"Unknown hparams set {name!r}{errors.near(name, _SETS)} "
             f"Known: {', '.join(set_names())}. Received: {name!r}"
         )
     return _SETS[name]().changed(overrides)

@@ -14,7 +14,7 @@ from typing import Any
 from data import dataset as datasets
 from deltavae_tf import errors
 from experiments.build import components
-from experiments.sets import fields, methods, names
+from experiments.sets import fields, methods
 from experiments.sets.fields import Field
 
 _KINDS: dict[str, "Kind"] = {}
@@ -284,7 +284,7 @@ def _refuse(name, value, hparams):
         )
     known = [*hparams.to_dict(), "method"]
     raise errors.UserError(
-        f"Unknown hyper-parameter {name!r}{names.near(name, known)} "
+        f"Unknown hyper-parameter {name!r}{errors.near(name, known)} "
         f"--registry_help lists them. Received: {name}={value}"
     )
 

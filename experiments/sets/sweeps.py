@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from deltavae_tf import errors
 from experiments import sets
-from experiments.sets import names
 from experiments.sets.run_hparams import Hparams
 
 _SWEEPS: dict[str, "Sweep"] = {}
@@ -51,7 +50,7 @@ def find(name: str) -> Sweep:
     """The sweep of a name; a UserError that lists the near ones if there is none."""
     if name not in _SWEEPS:
         raise errors.UserError(
-            f"Unknown sweep {name!r}{names.near(name, _SWEEPS)} "
+            f"Unknown sweep {name!r}{errors.near(name, _SWEEPS)} "
             f"Known: {', '.join(sorted(_SWEEPS))}. Received: {name!r}"
         )
     return _SWEEPS[name]

@@ -1,11 +1,9 @@
 """What the rate could carry, and what the carried bits save."""
 
-import importlib
-import importlib.util
-
 import numpy as np
 
 from deltavae_tf import units
+from deltavae_tf.distributions import information
 from deltavae_tf.evaluation import metric
 from deltavae_tf.evaluation.context import Context
 from deltavae_tf.evaluation.metric import Metric
@@ -30,17 +28,12 @@ def frontier(context: Context) -> float | None:
     """The information frontier of the prior at the measured rate, nats."""
     if not context.has_latents:
         return None
-    name = "deltavae_tf.distributions.information"
-    if importlib.util.find_spec(name) is None:
-        context.remark(f"No information frontier: this version has no {name}.")
-        return None
     prior = context.model.prior
     if not hasattr(prior, "alpha"):
         context.remark(
             "No information frontier: it is known of AR(1) priors (alpha) only."
         )
         return None
-    information = importlib.import_module(name)
     found = context.likelihood()
     rate = max(found["rate_nats"], found["committed_rate_nats"])
     alpha = np.asarray(prior.alpha, np.float64)

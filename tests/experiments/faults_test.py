@@ -27,14 +27,14 @@ def test_the_schedule_has_every_fault(kills):
 
 
 def test_the_kept_drills_figures():
-    """The summary is that of the faults, and the README has its numbers."""
+    """The summary is that of the faults, and the page of performance has its numbers."""
     path = ROOT / "benchmarks" / "results" / "drill_digits.json"
     found = json.loads(path.read_text())
     counts = fault_drill.summary(found["faults"])
     assert counts.items() <= found.items()
     assert counts["hard_kills"] >= 20 and counts["lost"] == 0
     expected = "{injected} faults injected, {survived} survived, {lost} lost anything"
-    text = " ".join((ROOT / "README.md").read_text().split())
+    text = " ".join((ROOT / "docs" / "performance.md").read_text().split())
     assert expected.format(**counts) in text
     kills = "{hard_kills} hard kills, {in_write} of them in the middle"
     assert kills.format(**counts) in text

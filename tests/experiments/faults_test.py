@@ -27,7 +27,7 @@ def test_the_schedule_has_every_fault(kills):
 
 
 def test_the_kept_drills_figures():
-    """The summary is that of the faults, and the page of performance has its numbers."""
+    """The summary is that of the faults, and performance.md has its numbers."""
     path = ROOT / "benchmarks" / "results" / "drill_digits.json"
     found = json.loads(path.read_text())
     counts = fault_drill.summary(found["faults"])

@@ -1,6 +1,7 @@
 """What differs between Keras backends. The only file that asks which one is in use."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
@@ -64,7 +65,7 @@ def compile(function: Callable, layer: keras.layers.Layer | None = None) -> Call
     """
     if name == "jax":
         return _jit(function, layer)
-    return tf.function(function, jit_compile=True)
+    return tf.function(function, jit_compile=True, autograph=False)
 
 
 def graph(function: Callable, layer: keras.layers.Layer | None = None) -> Callable:
@@ -72,6 +73,30 @@ def graph(function: Callable, layer: keras.layers.Layer | None = None) -> Callab
     if name == "jax":
         return _jit(function, layer)
     return tf.function(function, autograph=False)
+
+
+def traced_once(function: Callable, *dtypes: str) -> Callable:
+    """A function of tensors of any shapes; its graph is made once and called by others.
+
+    Without it each call adds all of its operations to the graph that calls it. It may
+    read no variable, and no gradient goes through it.
+
+    Args:
+      function: callable of tensors, returns a structure of tensors.
+      *dtypes: str, of each argument.
+    """
+    if name == "jax":
+        return function
+    signature = [tf.TensorSpec(None, dtype) for dtype in dtypes]
+    return tf.function(function, input_signature=signature, autograph=False)
+
+
+def with_broadcast_shape(x: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    """`x`, whose shape is known now to be that to which the parts broadcast."""
+    if name == "tensorflow":
+        shapes = [tf.TensorShape(part.shape) for part in parts]
+        x.set_shape(functools.reduce(tf.broadcast_static_shape, shapes))
+    return x
 
 
 def _jit(function, layer):
@@ -263,6 +288,41 @@ def apply_gradients(
             variable.assign(new)
 
 
+def has_fused_adam() -> bool:
+    """Whether there is `fused_adam`."""
+    return name == "tensorflow"
+
+
+def fused_adam(
+    gradient: Tensor,
+    variable: Any,
+    moments: Sequence[keras.Variable],
+    step_size: Tensor,
+    beta_1: Tensor,
+    beta_2: Tensor,
+    epsilon: Tensor,
+) -> None:
+    """Adam's update of a variable and its moments: one operation, on TensorFlow.
+
+    Args:
+      gradient: dense float tensor.
+      variable: the backend's own variable.
+      moments: the first and the second.
+      step_size: float scalar, corrected for moments that started at 0.
+      beta_1: float scalar, as all that follow.
+    """
+    settings = {"lr": step_size, "beta1": beta_1, "beta2": beta_2, "epsilon": epsilon}
+    nothing = tf.zeros_like(step_size)  # Is corrected already.
+    settings |= {"beta1_power": nothing, "beta2_power": nothing}
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=moments[0].value.handle,
+        v=moments[1].value.handle,
+        grad=tf.cast(gradient, variable.dtype),
+        **{key: tf.cast(value, variable.dtype) for key, value in settings.items()},
+    )
+
+
 @contextlib.contextmanager
 def kept(variables: Iterable[keras.Variable]) -> Any:
     """Context that gives variables their values back if it fails, on JAX.
@@ -304,6 +364,14 @@ def examples_before(size: Any) -> Any:
     places = tf.range(num_replicas())
     sizes = sum_over_replicas(tf.where(places == number, size, 0))
     return tf.reduce_sum(tf.where(places < number, sizes, 0))
+
+
+def norm(tensors: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm of tensors taken together, float32 scalar."""
+    if name == "jax":
+        return ops.sqrt(sum(ops.sum(ops.square(x)) for x in tensors))
+    halves = tf.stack([tf.cast(tf.nn.l2_loss(x), tf.float32) for x in tensors])
+    return tf.sqrt(2.0 * tf.reduce_sum(halves))
 
 
 def sum_over_replicas(x: Any) -> Any:

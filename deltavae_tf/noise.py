@@ -56,10 +56,23 @@ def threefry(
     Returns:
       Pair of uint32 tensors.
     """
-    schedule = [key[0], key[1]]
-    parity = ops.bitwise_xor(ops.bitwise_xor(key[0], key[1]), _constant(int(_PARITY)))
+    x0, x1 = (
+        backend.with_broadcast_shape(word, (*key, *counter))
+        for word in _rounds()(*key, *counter)
+    )
+    return x0, x1
+
+
+@functools.cache
+def _rounds():
+    return backend.traced_once(_threefry, *["uint32"] * 4)
+
+
+def _threefry(key_0, key_1, counter_0, counter_1):
+    schedule = [key_0, key_1]
+    parity = ops.bitwise_xor(ops.bitwise_xor(key_0, key_1), _constant(int(_PARITY)))
     schedule.append(parity)
-    x0, x1 = counter[0] + schedule[0], counter[1] + schedule[1]
+    x0, x1 = counter_0 + schedule[0], counter_1 + schedule[1]
     for group in range(5):
         for distance in _ROTATIONS[4 * (group % 2) : 4 * (group % 2) + 4]:
             x0 = x0 + x1

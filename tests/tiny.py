@@ -10,7 +10,7 @@ import numpy as np
 import deltavae_tf
 from deltavae_tf import backend
 from deltavae_tf.models import batch
-from deltavae_tf.training import schedules
+from deltavae_tf.training import adam, schedules
 
 DIGITS = {
     "image_shape": (8, 8, 1), "num_levels": 17,
@@ -164,8 +164,8 @@ def _built(model, chosen, example):
     model.built = True
     model._example = batch.describe(example)  # For saving, as a traced call notes it.
     backend.make_variables(model, example)
-    adam = keras.optimizers.Adam(
+    optimizer = adam.Adam(
         chosen["learning_rate"], beta_2=0.98, epsilon=chosen["adam_epsilon"]
     )
-    model.compile(adam, clip_norm=chosen["clip_norm"])
+    model.compile(optimizer, clip_norm=chosen["clip_norm"])
     return model

@@ -33,7 +33,7 @@ def prepare(
     unscaled = gradients
     if is_scaled(scale):
         unscaled = [g / ops.cast(scale, g.dtype) for g in gradients]
-    norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in unscaled))
+    norm = backend.norm(unscaled)
     factor = 1.0 / backend.num_replicas()  # The optimizer sums over replicas.
     if clip_norm:
         factor = factor * ops.minimum(1.0, clip_norm / (norm + 1e-12))
@@ -42,6 +42,8 @@ def prepare(
         # below the bound, and it changes nothing.
         unscaled = _clipped(unscaled, getattr(optimizer, "inner_optimizer", optimizer))
         gradients = [g * ops.cast(scale, g.dtype) for g in unscaled]
+    if isinstance(factor, float) and factor == 1.0:
+        return gradients, norm
     return [g * ops.cast(factor, g.dtype) for g in gradients], norm
 
 
@@ -68,7 +70,7 @@ def _clipped(gradients, optimizer):
         bound = optimizer.clipnorm
         return [by_norm(g, ops.sqrt(ops.sum(ops.square(g))), bound) for g in gradients]
     if optimizer.global_clipnorm:
-        norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in gradients))
+        norm = backend.norm(gradients)
         return [by_norm(g, norm, optimizer.global_clipnorm) for g in gradients]
     if optimizer.clipvalue:
         bound = optimizer.clipvalue

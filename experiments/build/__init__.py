@@ -68,9 +68,7 @@ def _auxiliary_prior(hparams, policy):
 
 def optimizer(hparams):
     """Adam with the schedule of the hyper-parameters."""
-    import keras
-
-    from deltavae_tf.training import schedules
+    from deltavae_tf.training import adam, schedules
 
     width = hparams.component("decoder").width
     rate = schedules.make(
@@ -82,7 +80,7 @@ def optimizer(hparams):
         warmup_steps=hparams.warmup_steps,
         decay_steps=hparams.decay_steps,
     )
-    return keras.optimizers.Adam(
+    return adam.Adam(
         rate,
         beta_1=hparams.adam_beta_1,
         beta_2=hparams.adam_beta_2,

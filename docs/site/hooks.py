@@ -1,8 +1,9 @@
-"""What MkDocs asks for while it builds the site.
+"""What MkDocs calls while it builds the site.
 
-Pages are Markdown that reads well in the repository too, so their links are those of the
-repository. Some lead out of docs/: to README.md and its like, which become pages, and to
-results and sources, which are copied to the site's folder `files`.
+The pages are Markdown that reads well in the repository too, so their links are those
+of the repository. Some lead out of docs/: to README.md and its like, which become
+pages; to results and sources, which are copied into the site; to folders, which a site
+has not.
 """
 
 import pathlib
@@ -18,45 +19,43 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changes.md",
 }
-_LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
+_LINK = re.compile(r"\[([^\]]*)\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_files(files, config):
     """Adds the pages and the files that lie outside of docs/."""
     for source, page in PAGES.items():
-        files.append(_file(config, page, source))
-    added = set()
-    for file in list(files.documentation_pages()):
-        for link in _LINK.findall(file.content_string):
-            source, place = _target(file.src_uri, link)
-            is_copy = place.startswith("files/") and (ROOT / source).is_file()
-            if is_copy and source not in added:
-                files.append(_file(config, place, source))
-                added.add(source)
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    copies = {
+        place: source
+        for page in files.documentation_pages()
+        for _, link, _ in _LINK.findall(page.content_string)
+        for source, place in [_target(page.src_uri, link)]
+        if place.startswith("files/") and source.is_file()
+    }
+    for place, source in copies.items():
+        files.append(File.generated(config, place, abs_src_path=str(source)))
     return files
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Turns links of the repository into links of the site."""
-    here = posixpath.dirname(page.file.src_uri)
+    """Turns the links of the repository into links of the site."""
+    here = posixpath.dirname(page.file.src_uri) or "."
 
     def link(match):
-        _, place = _target(page.file.src_uri, match[1])
-        return posixpath.relpath(place, here or ".")
+        text, path, anchor = match.groups()
+        source, place = _target(page.file.src_uri, path)
+        if source.is_dir():
+            return text
+        return f"[{text}]({posixpath.relpath(place, here)}{anchor or ''})"
 
     return _LINK.sub(link, markdown)
 
 
-def _file(config, place, source):
-    return File.generated(config, place, abs_src_path=str(ROOT / source))
-
-
 def _target(page, link):
-    """Where a link of a page leads: a path in the repository, and one in the site."""
+    """Where a link of a page leads: a path on the disk, and one in the site."""
     sources = {name: source for source, name in PAGES.items()}
     here = posixpath.dirname(sources.get(page, f"docs/{page}"))
     path = posixpath.normpath(posixpath.join(here, link))
-    if path in PAGES:
-        return path, PAGES[path]
-    inside = path.startswith("docs/")
-    return path, path.removeprefix("docs/") if inside else f"files/{path}"
+    inside = path.removeprefix("docs/") if path.startswith("docs/") else f"files/{path}"
+    return ROOT / path, PAGES.get(path, inside)

@@ -41,6 +41,8 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, config, files):
     """Turns the links of the repository into links of the site."""
     here = posixpath.dirname(page.file.src_uri) or "."
+    if page.file.src_uri == "index.md":
+        page.meta["hide"] = ["navigation"]  # It has no neighbors.
 
     def link(match):
         text, path, anchor = match.groups()

@@ -10,7 +10,7 @@ export KERAS_BACKEND := tensorflow
 
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-xla test-slow test-jax test-tf219 lint clean
+.PHONY: demo test test-xla test-slow test-jax test-tf219 docs lint clean
 
 $(BIN)/.product: requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo "This needs $(PYTHON) (set PYTHON=... to name another 3.11+ interpreter)."; exit 1; }
@@ -31,6 +31,11 @@ $(BIN)/.dev: requirements-dev.txt $(BIN)/.product
 .venv-jax/bin/.jax: requirements-jax.txt
 	$(PYTHON) -m venv .venv-jax
 	.venv-jax/bin/pip install -q -r requirements-jax.txt
+	@touch $@
+
+.venv-docs/bin/.docs: requirements-docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install -q -r requirements-docs.txt
 	@touch $@
 
 demo: $(BIN)/.product ## Trains three small models on digits; prints a table, writes a picture.
@@ -57,5 +62,9 @@ test-jax: .venv-jax/bin/.jax ## The model, and whole runs, on JAX in an environm
 test-tf219: .venv-tf219/bin/.tf219 ## The test suite on TensorFlow 2.19.1, in an environment of its own.
 	.venv-tf219/bin/python $(PYTEST)
 
+docs: .venv-docs/bin/.docs ## The documentation site, into site/; a warning is an error.
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict # --quiet hides warnings from it.
+	@echo "Open site/index.html"
+
 clean: ## Forgets the environments and the demo's output.
-	rm -rf $(VENV) .venv-jax .venv-tf219 demo
+	rm -rf $(VENV) .venv-jax .venv-tf219 .venv-docs demo site

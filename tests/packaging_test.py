@@ -103,6 +103,7 @@ def test_the_wheel_has_the_version_of_the_package(wheel):
 
 def test_all_imports_are_declared(wheel):
     found = declared(wheel)
+    found.pop("docs")  # Tools that build the site; nothing imports them.
     assert set(found) == {"", *EXTRAS}
     everything = set().union(*found.values())
     used = set()

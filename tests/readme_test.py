@@ -10,6 +10,7 @@ from absl import app, flags, logging  # noqa: F401 (app and logging define flags
 
 from experiments import flags as our_flags  # noqa: F401
 from experiments import sets
+from experiments.figures import blocks, readme
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAMS = sorted((ROOT / "experiments").rglob("*.py"))
@@ -18,7 +19,7 @@ DOCUMENTS = [
     for path in (
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
-        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "docs").rglob("*.md")),
         *PROGRAMS,
     )
     if path.exists()
@@ -152,6 +153,23 @@ def test_every_program_says_how_to_start_it():
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         told = [name for name, _ in commands(text_of(path))]
         assert module in told or "make " in text_of(path), module
+
+
+def test_the_readmes_numbers_are_those_of_the_results():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    made = readme.made(str(ROOT / "experiments" / "results"))
+    assert len(re.findall("<!-- generated", text)) == len(made)
+    again = "python -m experiments.figures.readme --markdown=README.md"
+    assert blocks.filled(text, made, "README.md") == text, f"stale: {again}"
+    written = re.sub(r"<!-- generated.*?<!-- end -->|```.*?```", "", text, flags=re.S)
+    written = re.sub(r"]\(.*?\)", "]", written)
+    numbers = set(re.findall(r"\b\d+(?:[.,]\d+)*", written))
+    # TensorFlow 2, Keras 3, a rate of 0, a year, Python 3.11, Apache 2.0: no results.
+    assert numbers <= {"2", "3", "0", "2019", "3.11", "2.0"}
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 
 GOOD = r"""

@@ -1,25 +1,18 @@
 """The examples of docs/your-own-model.md run, in their order."""
 
-import pathlib
-import re
-
 import numpy as np
 import pytest
 
 from deltavae_tf import backend, errors
-
-PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "your-own-model.md"
+from tests import pages
 
 
 @pytest.fixture(scope="module")
 def names():
     """What the page's code defines."""
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
-    assert len(blocks) == 4
-    scope = {"__name__": "your_own_model"}
-    for block in blocks:
-        exec(compile(block, str(PAGE), "exec"), scope)  # Our own page.
-    return scope
+    path = pages.ROOT / "docs" / "your-own-model.md"
+    assert len(pages.blocks(path)) == 5
+    return pages.run(path)
 
 
 def test_the_model_learns_and_draws(names):
@@ -38,6 +31,14 @@ def test_the_prior_is_the_normal_that_it_says(names):
     np.testing.assert_allclose(prior.rate(loc, scale, loc), [8 * kl], rtol=1e-5)
     z = np.asarray(names["wide"].sample_latents(2000, seed=3))
     assert abs(z.std() - 2) < 0.05
+
+
+def test_the_objective_is_what_it_says(names):
+    x, wide = names["x"][:4], names["wide"]
+    terms = {k: np.asarray(v) for k, v in wide(x).items()}
+    loss = wide.evaluate(x, batch_size=4, verbose=0, return_dict=True)["loss"]
+    expected = np.mean(terms["distortion"] + 0.5 * np.sqrt(terms["rate"]))
+    assert loss == pytest.approx(expected, rel=1e-4)
 
 
 def test_what_the_page_says_is_refused(names):

@@ -32,7 +32,7 @@ class LSTMPrior(keras.layers.Layer, latent_prior.LatentPrior):
       loc, scale: float32 `[B, n, d]`; those at t depend on z_<t of the same sequence
       alone.
 
-    Reference: delta-VAE, section 4.1; spec: "Auxiliary prior".
+    Reference: delta-VAE, section 4.1.
     """
 
     def __init__(self, units: int, latent_channels: int, **kwargs: Any) -> None:

@@ -24,6 +24,13 @@ def replace(path: str, blocks: dict[str, str]) -> None:
     """Puts each block between its marks; a mark without a block is an error."""
     with open(path, encoding="utf-8") as file:
         text = file.read()
+    text = filled(text, blocks, path)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def filled(text: str, blocks: dict[str, str], path: str) -> str:
+    """The text of the file at `path` with each block between its marks."""
     marks = re.findall(r"<!-- generated: ([\w-]+) -->", text)
     unknown = [mark for mark in marks if mark not in blocks]
     if unknown or not marks:
@@ -39,5 +46,4 @@ def replace(path: str, blocks: dict[str, str]) -> None:
                 f"{path}: the block {name!r} must end with '{end}'. Received: none"
             )
         text = f"{before}{start}\n\n{blocks[name]}\n\n{end}{rest.split(end, 1)[1]}"
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    return text

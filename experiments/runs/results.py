@@ -63,8 +63,9 @@ def write(
     runs: list[dict],
     failed: dict[str, str] | None = None,
     hardware: str = "",
+    **more: object,
 ) -> None:
-    """Writes a results file, whole or not at all."""
+    """Writes a results file, whole or not at all; `more` stands beside the rest."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     content = {
         "schema": SCHEMA,
@@ -72,6 +73,7 @@ def write(
         "hardware": hardware or run_folder.hardware(),
         "versions": run_folder.versions(),
         "failed": failed or {},
+        **more,
         "runs": runs,
     }
     checkpoints.write_json(path, content)

@@ -3,7 +3,7 @@
 The folder `usr` holds a data set, a prior, a posterior, an objective, an encoder,
 a decoder, a metric, an hparams set, a sweep, a figure, a file each; programs take
 them up with --t2t_usr_dir and nothing else is touched. The files are those that
-CONTRIBUTING.md shows.
+docs/your-own-files.md shows.
 """
 
 import json
@@ -20,8 +20,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def examples():
-    """{file name: code} of the examples in CONTRIBUTING.md."""
-    text = (ROOT / "CONTRIBUTING.md").read_text()
+    """{file name: code} of the examples in docs/your-own-files.md."""
+    text = (ROOT / "docs" / "your-own-files.md").read_text()
     blocks = re.findall(r"`(my_\w+\.py)`[^\n]*\n+```python\n(.*?)```", text, re.DOTALL)
     return dict(blocks)
 
@@ -58,7 +58,7 @@ def commands(usr):
     }, path=[usr])  # fmt: skip
 
 
-def test_contributing_shows_each_kind():
+def test_the_page_shows_each_kind():
     kinds = "dataset prior posterior objective encoder decoder metric sweep figure"
     assert set(examples()) >= {f"my_{kind}.py" for kind in kinds.split()}
     for name, code in examples().items():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.figures import readme
 from tests.experiments import commands as programs
 
 TINY = "encoder_width=8,encoder_filter=8,decoder_width=8,decoder_filter=8,"
@@ -40,6 +41,12 @@ def test_demo(shown):
         assert 0 <= model["reconstruction_agreement"] <= 1
     assert alone["rate_bits"] == 0 and alone["probe_accuracy"] is None
     assert math.isclose(alone["bpd"], alone["bpd_aux"])
+    record = json.loads((folder / "record.json").read_text())
+    assert [run["setting"] for run in record["runs"]] == NAMES
+    assert "seconds" not in record  # The second time it trained nothing.
+    (folder / "demo.json").write_text(json.dumps({**record, "seconds": 61}))
+    shown = readme.demo(str(folder))
+    assert f"| {delta['bpd_aux']:.3f} |" in shown and shown.count("\n") == 4
     picture = np.asarray(Image.open(folder / "fashion.png").convert("L"))
     assert picture.shape[1] > 10 * 14 * 5 and (picture < 128).mean() > 0.05
     text = found["demo"]["stdout"]

@@ -11,6 +11,7 @@ from experiments.figures.style import plt
 _SIZE = (4.8, 3.3)  # Inches: still legible at the width of a phone.
 _MOST_POINTS = 400
 _EARLY = 0.1  # The share of a run whose high costs do not set an axis.
+_LEAST_RATIO = 3  # Of the highest to the lowest number on a logarithmic axis.
 _LINES = {"solid": "-", "dashed": "--", "dotted": ":", "dashdot": "-."}
 _BITS = 1 / units.NATS_PER_BIT
 _RUNS = ("blue", "red", "green", "orange", "purple", "sky")
@@ -103,10 +104,10 @@ def _panel(runs, chosen, ylabel, log=False, right=False):
         return None
     _legend(axes, runs, drawn)
     axes.set(xlabel="step", ylabel=ylabel)
-    if log:
+    low, high = min(late), max(late)
+    if log and high > _LEAST_RATIO * low:
         axes.set_yscale("log")
     else:
-        low, high = min(late), max(late)
         margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
         axes.set_ylim(low - margin, high + margin)
         if right:

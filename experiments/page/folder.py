@@ -68,6 +68,17 @@ class Shown:
         return self.hparams.get("prior") != "none"
 
     @property
+    def command(self) -> str | None:
+        """The command that started the run, or None where that is not known."""
+        command = self.versions.get("command")
+        if not isinstance(command, list) or not command:
+            return None
+        first, *rest = map(str, command)
+        if first.startswith("experiments/") and first.endswith(".py"):
+            first = f"python -m {first.removesuffix('.py').replace('/', '.')}"
+        return f"{first} {shlex.join(rest)}"
+
+    @property
     def evaluate(self) -> str:
         """The command that measures and draws what training has not."""
         unfinished = self.step < _number(self.hparams.get("train_steps"), 0)
@@ -139,25 +150,14 @@ def read(path: str) -> Shown:
     path = os.path.expanduser(path)
     shown = Shown(path, *run_folder.read_identity(path))
     shown.versions = _tried(shown, "versions.json", "", _read_object) or {}
-    shown.rows = _tried(
-        shown, "metrics.jsonl", _training(shown), run_folder.read_metrics
-    )
-    shown.rows = shown.rows or []
+    train = f"This makes it: {shown.command or 'training'}"
+    rows = _tried(shown, "metrics.jsonl", train, run_folder.read_metrics)
+    shown.rows = rows or []
     evaluate = f"This makes it: {shown.evaluate}"
     shown.record = _tried(shown, records.FILE, evaluate, records.read)
     if shown.has_latents:
         shown.latents = _tried(shown, latents.FILE, evaluate, _read_latents)
     return shown
-
-
-def _training(shown):
-    command = shown.versions.get("command")
-    if not isinstance(command, list) or not command:
-        return "Train the run."
-    first, *rest = map(str, command)
-    if first.startswith("experiments/") and first.endswith(".py"):
-        first = f"python -m {first.removesuffix('.py').replace('/', '.')}"
-    return f"Train the run: {first} {shlex.join(rest)}"
 
 
 def _tried(shown, name, remedy, reader) -> Any:

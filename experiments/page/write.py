@@ -4,21 +4,21 @@ import os
 
 from deltavae_tf.errors import UserError
 from deltavae_tf.training import checkpoints
-from experiments.page import charts, folder, sections
+from experiments.page import charts, folder, looks, sections
 from experiments.page.markup import Markup, join, tag
 
 FILE = "report.html"
 _MOST_BYTES = 5_000_000
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _SECTIONS = {
+    "Settings": sections.settings,
     "Curves": sections.curves,
-    "Rates by row and channel": sections.rates,
-    "Samples": sections.samples,
-    "Reconstructions": sections.reconstructions,
-    "Nearest neighbors by latents": sections.neighbors,
+    "Rates by row and channel": looks.rates,
+    "Samples": looks.samples,
+    "Reconstructions": looks.reconstructions,
+    "Nearest neighbors by latents": looks.neighbors,
     "Evaluation": sections.numbers,
     "Cost": sections.cost,
-    "Settings": sections.settings,
 }
 _STYLE = """
 :root { color-scheme: light; }
@@ -50,6 +50,7 @@ th, td { padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #e5e5e5;
   text-align: left; vertical-align: top; min-width: 5.5rem; }
 th[scope=row] { font-weight: 500; max-width: 22rem; }
 .differs { background: #fff3d6; }
+summary { cursor: pointer; }
 code { font-size: .875rem; background: #f4f4f4; padding: 0 .2em; }
 """
 

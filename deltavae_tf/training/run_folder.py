@@ -1,6 +1,6 @@
 """The folder that a run leaves behind (`--output_dir`), and whose it is.
 
-    flags.txt hparams.json versions.json   what was run, with what
+    flags.txt hparams.json versions.json   what was run, with what, on what
     metrics.jsonl                          one JSON object a row
     checkpoints/ samples/ saved_model/
 

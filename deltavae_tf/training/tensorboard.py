@@ -29,9 +29,7 @@ def write_settings(hparams: Mapping[str, Any], unit: str) -> None:
       hparams: dict, JSON-able; what is no number, bool or text is shown as text.
       unit: str, of a code length in names of metrics: "bpd" or "per_token".
     """
-    names = [f"{name}_{unit}" for name in ("nelbo", "nelbo_aux")] + list(_RATES)
-    metrics = [hparams_api.Metric(tag(f"eval_{name}")) for name in names]
-    hparams_api.hparams_config(list(map(hparams_api.HParam, hparams)), metrics)
+    # No `hparams_config`: what it says of one run would hold for all beside it.
     hparams_api.hparams({name: _simple(value) for name, value in hparams.items()})
     summary = custom_scalar.pb(layout(unit))
     tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=0)

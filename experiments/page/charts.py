@@ -12,7 +12,13 @@ _SIZE = (4.8, 3.3)  # Inches: still legible at the width of a phone.
 _MOST_POINTS = 400
 _EARLY = 0.1  # The share of a run whose high costs do not set an axis.
 _LEAST_RATIO = 3  # Of the highest to the lowest number on a logarithmic axis.
-_LINES = {"solid": "-", "dashed": "--", "dotted": ":", "dashdot": "-."}
+_LINES = {
+    "solid": {"linestyle": "-"},
+    "dashed": {"linestyle": "--"},
+    "dotted": {"linestyle": ":"},
+    "dashdot": {"linestyle": "-."},
+    "band": {"linestyle": "-", "linewidth": 5, "alpha": 0.3},  # Beneath another line.
+}
 _BITS = 1 / units.NATS_PER_BIT
 _RUNS = ("blue", "red", "green", "orange", "purple", "sky")
 MOST_RUNS = len(_RUNS)
@@ -45,7 +51,7 @@ def curves(runs: list) -> dict[str, bytes]:
     rates = [
         (f"{{p}}rate_{suffix}", "rate", "solid", "blue", factor),
         (f"{{p}}rate_aux_{suffix}", "auxiliary rate", "dashed", "orange", factor),
-        (f"{{p}}committed_rate_{suffix}", "delta", "dotted", "black", factor),
+        (f"{{p}}committed_rate_{suffix}", "delta", "band", "black", factor),
     ]
     if not text:
         frontier = "{p}information_frontier_nats"
@@ -92,9 +98,8 @@ def _panel(runs, chosen, ylabel, log=False, right=False):
             axes.plot(
                 steps[shown],
                 values[shown],
-                linestyle=_LINES[line],
-                linewidth=1.5,
-                marker="." if len(values) < 20 else "",
+                **_line(line),
+                marker="." if len(values) < 20 and line != "band" else "",
                 markersize=5,
                 color=style.COLORS[role] if len(runs) == 1 else color(number),
             )
@@ -115,12 +120,16 @@ def _panel(runs, chosen, ylabel, log=False, right=False):
     return _png(fig)
 
 
+def _line(name):
+    return {"linewidth": 1.5, **_LINES[name]}
+
+
 def _legend(axes, runs, drawn):
     entries = [
         plt.Line2D(
             [],
             [],
-            linestyle=_LINES[line],
+            **_line(line),
             label=label,
             color=style.COLORS[role] if len(runs) == 1 else style.COLORS["gray"],
         )

@@ -106,8 +106,8 @@ def curves(runs: list[folder.Shown]) -> Markup:
     )
     if kinds == {"images"}:
         note += (
-            " The information frontier is the most that a posterior of this rate can "
-            "carry of x; no bound on the rate itself."
+            " The information frontier is the most information about x that a "
+            "posterior of this rate can carry."
         )
     return join([parts.panels(panels), tag("p", note, class_="quiet")])
 
@@ -131,7 +131,7 @@ def numbers(runs: list[folder.Shown]) -> Markup:
         ]
         for m in tables.known(names)[:_MOST_ROWS]
     ]
-    about = [_about(run) for _, run in measured]
+    about = [*(_about(run) for _, run in measured), "+- is one standard error."]
     lines = [tag("p", line, class_="quiet") for line in about]
     return join([*lines, table(["", *columns], rows)])
 
@@ -141,7 +141,7 @@ def _about(run):
     note = f" ({data['note']})" if data["note"] else ""
     return (
         f"{run.name}: step {run.record['step']:,}, {data['num_examples']:,} examples "
-        f"of {data['name']}{note}. +- is one standard error."
+        f"of {data['name']}{note}."
     )
 
 

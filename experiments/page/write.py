@@ -48,7 +48,7 @@ img.pixels { width: 40rem; image-rendering: pixelated; }
 table { border-collapse: collapse; font-size: .875rem; }
 th, td { padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #e5e5e5;
   text-align: left; vertical-align: top; min-width: 5.5rem; }
-th[scope=row] { font-weight: 500; max-width: 22rem; }
+th[scope=row] { font-weight: 500; min-width: 11rem; max-width: 22rem; }
 .differs { background: #fff3d6; }
 summary { cursor: pointer; }
 code { font-size: .875rem; background: #f4f4f4; padding: 0 .2em; }

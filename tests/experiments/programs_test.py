@@ -248,6 +248,7 @@ def test_export(run, commands):
     assert "Step 10, averaged weights" in commands["export"]["stdout"]
     folder = run[0].parent / "exported"
     call = tf.saved_model.load(str(folder / "saved_model")).signatures
+    model = load.load(str(run[0])).model
     again = keras.models.load_model(folder / "model.keras")
     image = digits.load("test").image[:3]
     found = call["log_likelihood"](images=image, seed=0)
@@ -255,7 +256,6 @@ def test_export(run, commands):
     np.testing.assert_allclose(
         found["distortion_nats"], expected["distortion"], rtol=1e-4
     )
-    model = load.load(str(run[0])).model
     np.testing.assert_allclose(
         model(image)["rate_aux"], found["rate_aux_nats"], rtol=1e-4
     )

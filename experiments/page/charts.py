@@ -64,11 +64,10 @@ def curves(runs: list) -> dict[str, bytes]:
     norm = [("grad_norm", "gradient norm", "solid", "blue", 1.0)]
     step = [("lr", "learning rate", "solid", "blue", 1.0)]
     example = "sentence" if text else "image"
+    shown = "rates and delta" if text else "rates, delta and the information frontier"
     made = {
         "negative ELBO": _panel(runs, bounds, cost),
-        "rates, delta and the information frontier": _panel(
-            runs, rates, rate, right=not text
-        ),
+        shown: _panel(runs, rates, rate, right=not text),
         "rate above delta": _panel(runs, above, f"bits per {example}", log=True),
         "distortion": _panel(runs, distortion, cost if text else rate),
         "gradient norm": _panel(runs, norm, "gradient norm", log=True),

@@ -131,7 +131,7 @@ class Shown:
             return None
         text = found[1].decode(errors="replace")
         if not pattern.endswith(".json"):
-            return text.splitlines()
+            return text.removesuffix("\n").split("\n")  # No other ends a line.
         try:
             content = json.loads(text)
             return [(pair["original"], pair["reconstruction"]) for pair in content]

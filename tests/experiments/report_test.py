@@ -204,7 +204,7 @@ def test_hostile_text_stays_text(tmp_path):
     other = run(tmp_path / "text", whole=False)
     row = {"step": 5, "nelbo_per_token": 1.0}
     (other / "metrics.jsonl").write_text(json.dumps(row) + "\n")
-    (other / "samples" / "step-00000005.txt").write_text("<script>\n" * 99)
+    (other / "samples" / "step-00000005.txt").write_text("<script>\u2028\n" * 99)
     pairs = [{"original": NASTY, "reconstruction": [NASTY]}]
     file = other / "samples" / "reconstructions-00000005.json"
     file.write_text(json.dumps(pairs))

@@ -86,8 +86,8 @@ def rates_of(model, loc, scale, segments) -> tuple[np.ndarray, np.ndarray] | Non
         channel = (x[..., k : k + 1] for x in (loc, scale))
         kl = ops.convert_to_numpy(chain.kl_from_normal(*channel, segments))
         least = ops.convert_to_numpy(chain.committed_rate_of_steps(segments))
-        rate[:, k] = (kl * real).sum(axis=0) / count
-        committed[:, k] = (least * real).sum(axis=0) / count
+        rate[:, k] = kl.sum(axis=0) / count  # Of padding they are 0.
+        committed[:, k] = least.sum(axis=0) / count
     if hasattr(model.encoder, "committed_rate"):  # It commits, and the prior does not.
         per_example = np.asarray(model.encoder.committed_rate(segments))
         each = per_example.sum() / (real.sum() * loc.shape[2])

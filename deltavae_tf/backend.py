@@ -116,6 +116,18 @@ def _jit(function, layer):
     return call
 
 
+def accelerators() -> list[str]:
+    """The names of the GPUs and TPUs that this process sees; of two alike, both."""
+    if name == "jax":
+        return [d.device_kind for d in jax.local_devices() if d.platform != "cpu"]
+    found = []
+    for kind in ("GPU", "TPU"):
+        for device in tf.config.list_physical_devices(kind):
+            details = tf.config.experimental.get_device_details(device)
+            found.append(details.get("device_name", kind))
+    return found
+
+
 def sampler_seed(key: Tensor) -> Tensor:
     """A key, uint32 `[2]`, as the seed that TFP's `sample` takes."""
     return key if name == "jax" else tf.bitcast(key, tf.int32)

@@ -11,6 +11,8 @@ is of the run's held-out split, but for those that look at --train_examples of i
 training examples. --twin names the run of the decoder alone: then the gain is told, the
 share of the auxiliary rate that the decoder did not know.
 
+What the report lacks of samples and latents is drawn, and report.html written anew.
+
 --metric_help lists every number, with its unit and its meaning.
 """
 
@@ -79,6 +81,16 @@ def main(_):
     print(tables.of_record(record))
     for line in (*context.remarks, *verdict.remarks(record), verdict.line(record)):
         print(line)
+    _draw(run, data)
+
+
+def _draw(run, data):
+    """Draws what the run folder lacks, and writes its report."""
+    from deltavae_tf.training import engines, run_folder
+    from experiments.runs import finish
+
+    folder = run_folder.RunFolder(run.path)
+    finish.draw(folder, run.model, data, run.step, run.weights, engines.make())
 
 
 def _measure(run, data):

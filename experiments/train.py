@@ -10,8 +10,11 @@ Any data set and any of its sets: --registry_help lists both, and every number t
 
 --schedule=train leaves the evaluation out, --schedule=evaluate the training. The run
 folder receives the checkpoints, metrics.jsonl, TensorBoard's events, samples and
-evaluation.json; `experiments.evaluate`, `sample`, `export` and `report` read it.
+evaluation.json, and report.html that shows it all; `experiments.evaluate`, `sample`,
+`export` and `report` read it.
 """
+
+import functools
 
 from experiments import flags
 
@@ -38,7 +41,7 @@ def run_all(run, hparams):
     from deltavae_tf.evaluation import tables, verdict
 
     # Of many workers the one that writes also speaks.
-    say = print if run.folder.writes else lambda *_: None
+    say = functools.partial(print, flush=True) if run.folder.writes else _nothing
     for split in (run.data.training, run.data.held_out):
         size = f"{len(split):,} {run.data.examples}"
         say(f"{split.name}: {size}{_bracketed(split.note)}")
@@ -47,8 +50,10 @@ def run_all(run, hparams):
         step = run.train()
         if step < hparams.train_steps:
             return
+    step = hparams.train_steps
     if FLAGS.schedule != "train":
         record = run.evaluate()
+        step = record["step"]
         held_out = record["data"]["held_out"]
         say(
             f"Step {record['step']}, {held_out['num_examples']:,} {run.data.examples} "
@@ -58,6 +63,11 @@ def run_all(run, hparams):
         for line in verdict.remarks(record):
             say(line)
         say(verdict.line(record))
+    run.report(step)
+
+
+def _nothing(*_):
+    """What a worker says that does not write."""
 
 
 def _bracketed(note):

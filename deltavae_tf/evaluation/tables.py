@@ -44,7 +44,19 @@ def of_record(record: dict) -> str:
     """A record for the terminal: a line for each metric, a column for each kind of
     weights and each split that was measured. "+-" is one standard error.
     """
-    columns = {
+    columns = measured_columns(record)
+    measured = {name for numbers in columns.values() for name in numbers}
+    example = {"images": "image", "text": "sentence"}[record["data"]["kind"]]
+    rows = [
+        {"": m.axis(example), **{k: cell(m, v) or "-" for k, v in columns.items()}}
+        for m in known(measured)
+    ]
+    return terminal(rows) if rows else "Nothing was measured."
+
+
+def measured_columns(record: dict) -> dict[str, dict[str, float]]:
+    """{"averaged weights, training": numbers}: all weights and splits of a record."""
+    return {
         f"{_WEIGHTS[name]}{', training' if split == 'training' else ''}": (
             record["weights"][name][split]
         )
@@ -52,13 +64,6 @@ def of_record(record: dict) -> str:
         for name in records.WEIGHTS
         if record["weights"].get(name, {}).get(split)
     }
-    measured = {name for numbers in columns.values() for name in numbers}
-    example = {"images": "image", "text": "sentence"}[record["data"]["kind"]]
-    rows = [
-        {"": m.axis(example), **{k: cell(m, v) or "-" for k, v in columns.items()}}
-        for m in _known(measured)
-    ]
-    return terminal(rows) if rows else "Nothing was measured."
 
 
 def of_weights(record: dict) -> str:
@@ -103,7 +108,7 @@ def cell(shown: metric.Metric, numbers: dict) -> str:
     return text
 
 
-def _known(names):
+def known(names: set[str]) -> list[metric.Metric]:
     """The metrics of these names in order, without those shown as others' errors; a
     name that nobody declares here (any more) stands for itself.
     """

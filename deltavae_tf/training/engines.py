@@ -86,8 +86,15 @@ class Engine(abc.ABC):
         """A callable that gives `function()`, computed where the weights are."""
 
     @abc.abstractmethod
-    def summaries(self, folder: "run_folder.RunFolder") -> AbstractContextManager:
-        """Context in which TensorBoard's events, if any, go into the folder."""
+    def summaries(
+        self, folder: "run_folder.RunFolder", unit: str
+    ) -> AbstractContextManager:
+        """Context in which TensorBoard's events, if any, go into the folder.
+
+        Args:
+          folder: claimed `RunFolder`.
+          unit: str, of a code length in names of metrics: "bpd" or "per_token".
+        """
 
     @abc.abstractmethod
     def scalars(self, row: Mapping[str, float]) -> None:
@@ -96,6 +103,10 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def image(self, name: str, picture: np.ndarray, step: int) -> None:
         """Writes a picture, uint8 `[H, W, 3]`, into the events."""
+
+    @abc.abstractmethod
+    def text(self, name: str, text: str, step: int) -> None:
+        """Writes a text in Markdown into the events."""
 
 
 def make(

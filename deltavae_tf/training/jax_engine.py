@@ -72,15 +72,20 @@ class Engine(engines.Engine):
         """The function itself."""
         return function
 
-    def summaries(self, folder: "run_folder.RunFolder") -> AbstractContextManager:
+    def summaries(
+        self, folder: "run_folder.RunFolder", unit: str
+    ) -> AbstractContextManager:
         """Context that does nothing."""
-        del folder
+        del folder, unit
         return contextlib.nullcontext()
 
     def scalars(self, row: Mapping[str, float]) -> None:
         """Nothing: metrics.jsonl has them."""
 
     def image(self, name: str, picture: np.ndarray, step: int) -> None:
+        """Nothing: samples/ has it."""
+
+    def text(self, name: str, text: str, step: int) -> None:
         """Nothing: samples/ has it."""
 
 

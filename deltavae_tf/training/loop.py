@@ -12,7 +12,7 @@ import keras
 import tqdm
 from absl import logging
 
-from deltavae_tf import errors
+from deltavae_tf import errors, units
 from deltavae_tf.training import averaging, checkpoints, engines, run_folder
 
 
@@ -142,7 +142,16 @@ def run(
         dynamic_ncols=True,
     )
     saved_at = time.monotonic()
-    with engine.summaries(folder), bar, _Interrupts() as interrupts:
+    if folder.writes and bar.disable:
+        _say(
+            f"step {step}/{settings.train_steps}: the program is compiled, then "
+            f"trained; next line at step {step + _steps_to_line(step, settings)}"
+        )
+    with (
+        engine.summaries(folder, model.unit),
+        bar,
+        _Interrupts() as interrupts,
+    ):
         window_start, window_step = time.monotonic(), step
         while step < settings.train_steps and not _stopped(interrupts, engine):
             count = _steps_to_event(step, settings)
@@ -155,15 +164,14 @@ def run(
             if step % settings.log_every == 0 or at_eval:
                 seconds = time.monotonic() - window_start
                 row = _training_row(model, step, (step - window_step) / seconds)
-                bar.set_postfix(_short(row, model.unit), refresh=False)
+                bar.set_postfix_str(_numbers(row, "", model), refresh=False)
                 if at_eval and evaluate is not None:
                     bar.set_description("evaluating")
                     found = evaluate(step)
                     row.update({f"eval_{name}": v for name, v in found.items()})
                     bar.set_description("")
                 if folder.writes and (at_eval or bar.disable):
-                    line = _sentence(row, settings.train_steps, model)
-                    tqdm.tqdm.write(line, file=sys.stderr)
+                    _say(_sentence(row, settings.train_steps, model))
                 if at_eval and sample is not None:
                     sample(step)
                 folder.append_metrics(row)
@@ -196,9 +204,13 @@ def _stopped(interrupts, engine):
 
 def _steps_to_event(step, settings):
     """How many steps one call may take: not beyond a row, an evaluation or the end."""
-    ends = [step + settings.steps_per_call, settings.train_steps]
-    ends += [e * (step // e + 1) for e in (settings.log_every, settings.eval_every)]
-    return min(ends) - step
+    return min(settings.steps_per_call, _steps_to_line(step, settings))
+
+
+def _steps_to_line(step, settings):
+    """How many steps there are to the next row of metrics."""
+    ends = [e * (step // e + 1) for e in (settings.log_every, settings.eval_every)]
+    return min(*ends, settings.train_steps) - step
 
 
 def _training_row(model, step, steps_per_second):
@@ -225,28 +237,42 @@ def _report_non_finite(state, folder, step):
     )
 
 
-def _short(row, unit):
-    return {
-        unit: f"{row[f'nelbo_aux_{unit}']:.3f}",
-        "rate": f"{row['rate_nats']:.2f} nats",
-        "aux": f"{row['rate_aux_nats']:.2f}",
-    }
-
-
 def _sentence(row, train_steps, model):
     """One line about a row: its evaluation if it has one, else its training."""
-    unit = model.unit
-    prefix = "eval_" if f"eval_nelbo_{unit}" in row else ""
+    prefix, what = "", "training"
+    if f"eval_nelbo_{model.unit}" in row:
+        prefix, what = "eval_", "held-out"
+        if f"eval_ema_nelbo_{model.unit}" in row:
+            what = "held-out, raw weights,"
     speed = row["steps_per_second"]
     left = (train_steps - row["step"]) / speed / 60
     return (
-        f"step {row['step']}/{train_steps} {prefix or 'train_'}{model.unit_name} "
-        f"{row[f'{prefix}nelbo_{unit}']:.4f} "
-        f"(aux {row[f'{prefix}nelbo_aux_{unit}']:.4f}) "
-        f"rate {row[prefix + 'rate_nats']:.2f} nats "
-        f"(aux {row[prefix + 'rate_aux_nats']:.2f}), "
+        f"step {row['step']}/{train_steps}: {what} {_numbers(row, prefix, model)}; "
         f"{speed:.2f} steps/s, {left:.1f} min left"
     )
+
+
+def _numbers(row, prefix, model):
+    """The bound and the rates of a row, in the tables' units and with their digits."""
+    unit = model.unit
+    bound, aux = (row[f"{prefix}{name}_{unit}"] for name in ("nelbo", "nelbo_aux"))
+    names = ("rate", "rate_aux", "committed_rate")
+    if f"{prefix}committed_rate_{unit}" in row:  # Of text all is by token.
+        rates = [f"{row[f'{prefix}{name}_{unit}']:.4f}" for name in names]
+        rates[0] += f" {model.unit_name}"
+    else:
+        bits = [units.bits(row[f"{prefix}{name}_nats"]) for name in names]
+        rates = [f"{bits[0]:.2f} bits", f"{bits[1]:.2f}", f"{bits[2]:.1f}"]
+    return (
+        f"{bound:.3f} {model.unit_name} (aux {aux:.3f}), "
+        f"rate {rates[0]} (aux {rates[1]}, committed {rates[2]})"
+    )
+
+
+def _say(line):
+    """A line on standard error, above the bar if there is one."""
+    tqdm.tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()
 
 
 class _Interrupts:

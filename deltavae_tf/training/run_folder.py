@@ -1,12 +1,13 @@
 """The folder that a run leaves behind (`--output_dir`), and whose it is.
 
-    flags.txt hparams.json versions.json   what was run, with what
+    flags.txt hparams.json versions.json   what was run, with what, on what
     metrics.jsonl                          one JSON object a row
     checkpoints/ samples/ saved_model/
 
 Figures and tools read these files only.
 """
 
+import collections
 import contextlib
 import fcntl
 import importlib.metadata
@@ -22,7 +23,7 @@ from typing import Any, Self
 import keras
 from absl import logging
 
-from deltavae_tf import errors
+from deltavae_tf import backend, errors
 from deltavae_tf.training import checkpoints
 
 _LOCK = ".lock"
@@ -111,7 +112,8 @@ class RunFolder:
             if not os.path.exists(self.flags):
                 _write(self.flags, flags_text)
             if not os.path.exists(self.versions):
-                checkpoints.write_json(self.versions, versions())
+                found = {**versions(), "hardware": hardware()}
+                checkpoints.write_json(self.versions, found)
             os.makedirs(self.checkpoints, exist_ok=True)
             os.makedirs(self.samples, exist_ok=True)
             self.truncate_metrics(math.inf)  # A half-written last row goes.
@@ -309,7 +311,7 @@ def training_seconds(rows: Iterable[Mapping]) -> float:
 
 
 def hardware() -> str:
-    """What this process runs on: the processor's name and its cores, one line."""
+    """What this process runs on, one line: processor, cores, GPUs or TPUs."""
     name = platform.machine()
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
         for line in file:
@@ -317,7 +319,10 @@ def hardware() -> str:
             if key.strip() == "model name" and value.strip():
                 name = value.strip()
                 break
-    return f"{name}, {os.cpu_count()} cores"
+    parts = [name, f"{os.cpu_count()} cores"]
+    for accelerator, count in collections.Counter(backend.accelerators()).items():
+        parts.append(f"{count} x {accelerator}")
+    return ", ".join(parts)
 
 
 def versions() -> dict[str, Any]:

@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from deltavae_tf import errors
-from deltavae_tf.training import engines, workers
+from deltavae_tf.training import engines, run_folder, tensorboard, workers
 from deltavae_tf.training import strategy as strategies
 
 if TYPE_CHECKING:
-    from deltavae_tf.training import loop, run_folder
+    from deltavae_tf.training import loop
 
 
 class Engine(engines.Engine):
@@ -70,24 +70,31 @@ class Engine(engines.Engine):
         return strategies.on_one_replica(function, self.strategy)
 
     @contextlib.contextmanager
-    def summaries(self, folder: "run_folder.RunFolder") -> Iterator[None]:
+    def summaries(self, folder: run_folder.RunFolder, unit: str) -> Iterator[None]:
         """TensorBoard's events go into the folder, if this process writes."""
         writer = tf.summary.create_noop_writer()
         if folder.writes:
             writer = tf.summary.create_file_writer(folder.path)
         with writer.as_default():
+            if folder.writes:
+                _, hparams = run_folder.read_identity(folder.path)
+                tensorboard.write_settings(hparams, unit)
             yield
 
     def scalars(self, row: Mapping[str, float]) -> None:
         """Writes a row of metrics."""
         for name, value in row.items():
             if name != "step":
-                tf.summary.scalar(name, value, step=row["step"])
+                tf.summary.scalar(tensorboard.tag(name), value, step=row["step"])
         tf.summary.flush()
 
     def image(self, name: str, picture: np.ndarray, step: int) -> None:
         """Writes a picture, uint8 `[H, W, 3]`."""
         tf.summary.image(name, picture[None], step=step)
+
+    def text(self, name: str, text: str, step: int) -> None:
+        """Writes a text in Markdown."""
+        tf.summary.text(name, text, step=step)
 
 
 def _train_function(state, strategy, jit_compile):

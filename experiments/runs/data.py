@@ -76,7 +76,29 @@ class Data(abc.ABC):
 
     @abc.abstractmethod
     def write_samples(self, model, folder, step: int, engine) -> None:
-        """Draws samples and writes them."""
+        """Draws samples and reconstructions, and writes them."""
+
+    @abc.abstractmethod
+    def encoded(self, model, count: int) -> dict:
+        """q(z | x) of the first so many held-out examples, N: a dict of arrays.
+
+        `loc`, `scale`: float32 `[N, n, d]`; `segments`: int32 `[N, n]`, 0 where an
+        example has no latent. Where examples have classes also `label`: int32 `[N]`,
+        and `x`: `[N, ...]`, what one would compare without latents.
+        """
+
+    @abc.abstractmethod
+    def write_neighbors(self, folder, step: int, places) -> list | None:
+        """Shows held-out examples with their neighbors.
+
+        Args:
+          folder: `run_folder.RunFolder`.
+          step: int.
+          places: int `[rows, columns]`: an example, and those nearest to it.
+
+        Returns:
+          The same as texts; or None where a picture in samples/ shows them.
+        """
 
     @abc.abstractmethod
     def batch_spec(self, batch_size: int) -> dict:

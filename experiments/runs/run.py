@@ -12,6 +12,7 @@ from deltavae_tf.evaluation import record as records
 from deltavae_tf.training import checkpoints, engines, loop, run_folder
 from experiments import build
 from experiments.runs import data as run_data
+from experiments.runs import finish
 
 # Beside the hyper-parameters, what makes a run this one and no other.
 IDENTITY = ("random_seed", "eval_use_test_set", "training_examples", "vocabulary")
@@ -180,6 +181,13 @@ class Run:
             if applied:
                 weights["average"] = metric.measure(context, cheap)
         return weights
+
+    def report(self, step: int) -> None:
+        """Writes latents.json and report.html of the weights at hand, of `step`."""
+        if self.folder.writes:
+            with averaged(self.state) as applied:
+                weights = "average" if applied else "raw"
+                finish.measure(self.folder, self.model, self.data, step, weights)
 
     def _write_samples(self, step):
         if self.folder.writes:

@@ -3,12 +3,13 @@
 import functools
 import os
 
+import numpy as np
 from absl import logging
 
 from data.reading import errors
 from deltavae_tf.evaluation import context as evaluation
 from deltavae_tf.evaluation import likelihood
-from deltavae_tf.training import run_folder
+from deltavae_tf.training import checkpoints, run_folder
 from experiments.runs import data
 
 _VOCABULARY = "vocabulary.model"
@@ -127,16 +128,62 @@ class Data(data.Data):
         return max(1, int(num_batches * tokens / mean_length))
 
     def write_samples(self, model, folder, step, engine):
-        """Sentences, in a file and among TensorBoard's events."""
-        del engine
-        import tensorflow as tf
-
-        tokens = model.sample(_NUM_SAMPLES)
-        lines = self.vocabulary.decode_to_strings(tokens)
+        """Sentences, in files and among TensorBoard's events."""
+        decode = self.vocabulary.decode_to_strings
+        lines = decode(model.sample(_NUM_SAMPLES))
         path = os.path.join(folder.samples, f"step-{step:08d}.txt")
         with open(path, "w", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines)
-        tf.summary.text("samples", "\n\n".join(lines), step=step)
+        engine.text("samples", "\n\n".join(lines), step)
+        if model.encoder is not None:
+            tokens = self._rows(range(min(_NUM_SAMPLES, len(self.held_out))))
+            pairs = [
+                {"original": original, "reconstruction": reconstruction}
+                for original, reconstruction in zip(
+                    decode(tokens), decode(model.reconstruct(tokens)), strict=True
+                )
+            ]
+            path = os.path.join(folder.samples, f"reconstructions-{step:08d}.json")
+            checkpoints.write_json(path, pairs)
+            text = "\n\n".join(
+                f"{pair['original']}\n\n> {pair['reconstruction']}" for pair in pairs
+            )
+            engine.text("reconstructions", text, step)
+
+    def _rows(self, places):
+        """Held-out sentences, cut to the model's length: int32 `[N, max_length]`."""
+        length = self.hparams.max_length
+        rows = np.zeros((len(places), length), np.int32)
+        for row, place in zip(rows, places, strict=True):
+            sentence = self.held_out.sentence(place)[:length]
+            row[: len(sentence)] = sentence
+        return rows
+
+    def encoded(self, model, count):
+        """As `data.Data`; of a sentence's first `max_length` tokens."""
+        from deltavae_tf import backend
+
+        def encode(tokens):
+            q = model.encode(tokens).distribution
+            return q.loc, q.scale, model.segments(tokens)
+
+        encode = backend.graph(encode, model)
+        count, size = min(count, len(self.held_out)), self.hparams.eval_batch_size
+        parts = []
+        for first in range(0, count, size):
+            some = self._rows(range(first, min(first + size, count)))
+            padding = np.zeros((size - len(some), some.shape[1]), np.int32)
+            parts.append([np.array(x)[: len(some)] for x in encode(
+                np.concatenate([some, padding])
+            )])  # fmt: skip
+        arrays = map(np.concatenate, zip(*parts, strict=True))
+        return dict(zip(("loc", "scale", "segments"), arrays, strict=True))
+
+    def write_neighbors(self, folder, step, places):
+        """Lists of sentences: one, and those nearest to it."""
+        del folder, step
+        decode = self.vocabulary.decode_to_strings
+        return [decode(self._rows(row)) for row in places]
 
     def batch_spec(self, batch_size):
         """As `data.Data`."""

@@ -192,7 +192,9 @@ def test_killed_program_ends_as_if_it_was_not(tmp_path):
         for name in ("straight", "killed")
     )
     assert_same(one.arrays, other.arrays, rtol=0)
-    assert len(os.listdir(tmp_path / "killed" / "samples")) == 20
+    names = os.listdir(tmp_path / "killed" / "samples")
+    assert sum(name.startswith("step-") for name in names) == 20
+    assert (tmp_path / "killed" / "report.html").exists()
 
 
 def other_half(folder):

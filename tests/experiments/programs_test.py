@@ -96,6 +96,15 @@ def commands(run):
         "no checkpoint": ["experiments.export", f"--output_dir={untrained}"],
         "record": ["experiments.record", output]
         + [f"--decode_to_file={folder.parent}/record.json", "--hardware=a toaster"],
+        "report": ["experiments.report", f"--output_dir={folder},{folder}"]
+        + [f"--html={folder.parent}/both.html"],
+        "lost": [
+            "python",
+            f"for path in pathlib.Path({str(folder)!r}, 'samples')"
+            ".glob('*-00000010.png'): path.unlink()",
+        ],
+        "evaluate all": ["experiments.evaluate", output, "--importance_samples=0"],
+        "no report": ["experiments.report", f"--output_dir={nothing}"],
         "no record": ["experiments.record", f"--output_dir={nothing}"]
         + [f"--decode_to_file={nothing}/record.json"],
     }
@@ -110,11 +119,13 @@ def test_run_folder(run):
     visible = {name for name in names - events if not name.startswith(".")}
     assert visible == {
         *("flags.txt", "hparams.json", "versions.json", "metrics.jsonl"),
-        *("checkpoints", "samples", "evaluation.json"),
+        *("checkpoints", "samples", "evaluation.json", "latents.json", "report.html"),
     }
     for step in STEPS:
         assert f"checkpoints/step-{step:08d}.npz" in found
         assert f"samples/step-{step:08d}.png" in found
+        assert f"samples/reconstructions-{step:08d}.png" in found
+    assert "samples/neighbors-00000010.png" in found
     assert "--hparams_set=digits_tiny\n" in (folder / "flags.txt").read_text()
     experiment, hparams = run_folder.read_identity(str(folder))
     assert (experiment, hparams["problem"]) == ("digits", "digits")
@@ -183,6 +194,7 @@ def test_evaluate_alone(run, commands):
         ("kind", "should be one of"),
         ("no checkpoint", "untrained has no checkpoint"),
         ("no record", "is not a run folder"),
+        ("no report", "is not a run folder"),
     ],
 )
 def test_an_error_is_one_line(commands, name, message):
@@ -236,6 +248,7 @@ def test_export(run, commands):
     assert "Step 10, averaged weights" in commands["export"]["stdout"]
     folder = run[0].parent / "exported"
     call = tf.saved_model.load(str(folder / "saved_model")).signatures
+    model = load.load(str(run[0])).model
     again = keras.models.load_model(folder / "model.keras")
     image = digits.load("test").image[:3]
     found = call["log_likelihood"](images=image, seed=0)
@@ -243,7 +256,6 @@ def test_export(run, commands):
     np.testing.assert_allclose(
         found["distortion_nats"], expected["distortion"], rtol=1e-4
     )
-    model = load.load(str(run[0])).model
     np.testing.assert_allclose(
         model(image)["rate_aux"], found["rate_aux_nats"], rtol=1e-4
     )
@@ -258,6 +270,23 @@ def test_record(run, commands):
     assert kept["hparams"]["train_steps"] == 10
     assert [row["step"] for row in kept["curve"]] == STEPS
     assert kept["training_hours"] > 0
+
+
+def test_report(run, commands):
+    assert commands["report"]["status"] == 0, commands["report"]["stderr"]
+    assert commands["report"]["stdout"] == f"Wrote {run[0].parent}/both.html\n"
+    assert "latents carry" in (run[0].parent / "both.html").read_text()
+    assert "Not there" not in (run[0] / "report.html").read_text()
+
+
+def test_what_a_report_lacks_is_drawn_by_the_evaluation(run, commands):
+    names = [f"samples/{n}-00000010.png" for n in ("step", "reconstructions")]
+    assert not set(names) & set(commands["lost"]["files"])
+    assert commands["evaluate all"]["status"] == 0, commands["evaluate all"]["stderr"]
+    found = commands["evaluate all"]["files"]
+    for name in (*names, "samples/neighbors-00000010.png", "latents.json"):
+        assert found[name] == run[2][name], name
+    assert found["report.html"] != run[2]["report.html"]  # It has more numbers now.
 
 
 def test_help_teaches(commands):

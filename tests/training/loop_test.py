@@ -186,6 +186,36 @@ def test_a_signal_while_workers_meet_is_for_their_next_meeting():
     assert interrupts.received == "SIGTERM"
 
 
+def test_lines_off_a_terminal(tmp_path, capfd):
+    """The first comes before the first step; the numbers are the tables'."""
+    train(tmp_path / "run", train_steps=3)
+    first, second = capfd.readouterr().err.splitlines()
+    assert first.startswith("step 0/3: ") and first.endswith("next line at step 3")
+    row = run_folder.read_metrics(str(tmp_path / "run"))[0]
+    assert f"step 3/3: training {row['nelbo_bpd']:.3f} bits/dim (aux " in second
+
+
+def test_numbers_are_in_the_units_and_digits_of_the_tables():
+    bits = {"rate_nats": 3.937, "rate_aux_nats": 7.74, "committed_rate_nats": 3.907}
+    row = {"step": 40, "steps_per_second": 0.5, "nelbo_bpd": 9.0, **bits}
+    row |= {"nelbo_aux_bpd": 9.0, "eval_nelbo_bpd": 3.0303, "eval_nelbo_aux_bpd": 3.1}
+    row |= {f"eval_{name}": value for name, value in bits.items()}
+    images = types.SimpleNamespace(unit="bpd", unit_name="bits/dim")
+    assert loop._sentence(row, 100, images) == (
+        "step 40/100: held-out 3.030 bits/dim (aux 3.100), "
+        "rate 5.68 bits (aux 11.17, committed 5.6); 0.50 steps/s, 2.0 min left"
+    )
+    row["eval_ema_nelbo_bpd"] = 3.0
+    assert ": held-out, raw weights, 3.030 bits" in loop._sentence(row, 100, images)
+    row = {"nelbo_per_token": 6.6, "nelbo_aux_per_token": 6.5, "rate_per_token": 0.0976}
+    row |= {"rate_aux_per_token": 0.0284, "committed_rate_per_token": 0.0925, **bits}
+    text = types.SimpleNamespace(unit="per_token", unit_name="nats/token")
+    assert loop._numbers(row, "", text) == (
+        "6.600 nats/token (aux 6.500), "
+        "rate 0.0976 nats/token (aux 0.0284, committed 0.0925)"
+    )
+
+
 def test_xla_trains_too(straight, tmp_path):
     _, arrays, _ = train(tmp_path / "run", jit_compile=True, train_steps=3)
     assert all(np.isfinite(v).all() for v in arrays.values())

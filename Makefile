@@ -38,7 +38,7 @@ $(BIN)/.dev: requirements-dev.txt $(BIN)/.product
 	.venv-docs/bin/pip install -q -r requirements-docs.txt
 	@touch $@
 
-demo: $(BIN)/.product ## Trains three small models on digits; prints a table, writes a picture.
+demo: $(BIN)/.product ## Trains three small models on Fashion-MNIST; prints a table, writes a picture.
 	$(BIN)/python -m experiments.demo --output_dir=demo
 
 test: $(BIN)/.dev lint ## The test suite.

@@ -283,7 +283,7 @@ def fashion_small():
         "fashion_14", image_size=28,
         decoder_layers=4, encoder_width=32, decoder_width=48,
         encoder_filter=64, decoder_filter=96, auxiliary_units=128,
-        latent_channels=8, alpha_min=0.8, batch_size=16, learning_rate=2e-3,
+        batch_size=16, learning_rate=2e-3,
         decay_steps=3000, train_steps=3000,
     )  # fmt: skip
 
@@ -295,7 +295,6 @@ def fashion():
         "fashion_small",
         encoder_width=48, decoder_layers=6, decoder_width=64,
         encoder_filter=96, decoder_filter=128,
-        latent_channels=16, alpha_min=0.9,
         decay_steps=6000, train_steps=6000, ema_decay=0.995,
     )  # fmt: skip
 

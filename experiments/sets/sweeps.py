@@ -221,8 +221,15 @@ register(
     Setting("vae", _FASHION, "method=vae"),
 )
 register(
+    "fashion_small",
+    "the same at 28x28. Ours",
+    Setting("autoregressive", "fashion_small", "method=autoregressive"),
+    Setting("delta_vae", "fashion_small"),
+    Setting("vae", "fashion_small", "method=vae"),
+)
+register(
     "fashion_14_more",
-    "further priors and methods of the same, of one seed. Ours",
+    "further priors and methods at 14x14, of one seed. Ours",
     Setting("autoregressive", _FASHION, "method=autoregressive"),
     Setting("delta_vae_slow_low", _FASHION, "latent_channels=4"),
     Setting("delta_vae_fast_low", _FASHION, "alpha_min=0.3,alpha_max=0.7"),

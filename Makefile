@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 JAX_TESTS := tests/jax_backend_test.py tests/experiments/jax_run_test.py \
 	tests/users_models_test.py tests/users_states_test.py
+TF219_TESTS := tests/models tests/training tests/layers tests/sampling \
+	tests/distributions tests/evaluation tests/conformance_test.py tests/export_test.py
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export KERAS_BACKEND := tensorflow
@@ -59,8 +61,8 @@ lint: $(BIN)/.dev ## Ruff, and mypy on the library.
 test-jax: .venv-jax/bin/.jax ## The model, and whole runs, on JAX in an environment of its own.
 	KERAS_BACKEND=jax .venv-jax/bin/python $(PYTEST) $(JAX_TESTS)
 
-test-tf219: .venv-tf219/bin/.tf219 ## The test suite on TensorFlow 2.19.1, in an environment of its own.
-	.venv-tf219/bin/python $(PYTEST)
+test-tf219: .venv-tf219/bin/.tf219 ## The library's tests on TensorFlow 2.19.1, in an environment of its own.
+	.venv-tf219/bin/python $(PYTEST) $(TF219_TESTS)
 
 docs: .venv-docs/bin/.docs ## The documentation site, into site/; a warning is an error.
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict # --quiet hides warnings from it.

@@ -3,13 +3,18 @@ r"""The demo: what posterior collapse is, and that a delta-VAE does not.
   make demo
 
 Trains three small models side by side on 10,000 images of Fashion-MNIST at 14x14, which
-are embedded: the plain VAE, the same model as a delta-VAE, and its decoder alone.
-Prints a table and writes demo/results.json and demo/fashion.png. Minutes on two
-cores; run again after a stop, it goes on. (demo/record.json is the same with all that
-was measured; its copy in experiments/results is what the README shows.)
+are embedded: the plain VAE, the same model as a delta-VAE, and its decoder alone. Each
+has a process of its own, as many at a time as there are cores. Prints a table, writes
+demo/results.json and demo/fashion.png. Minutes on two cores; run again after a stop, it
+goes on. (demo/record.json is the same with all that was measured; its copy in
+experiments/results is what the README shows.)
 """
 
+import concurrent.futures
 import os
+import signal
+import subprocess
+import sys
 import time
 
 from experiments import flags
@@ -20,7 +25,11 @@ _MODELS = {
     "delta-VAE": "fashion_demo",
     "decoder alone": "fashion_demo_autoregressive",
 }
+_MODEL = flags.flags.DEFINE_enum(
+    "model", None, list(_MODELS), "Train and measure this one alone; prints no table."
+)
 _COLUMNS, _RECONSTRUCTIONS = 10, 500
+_DRAWN = "drawn.npz"  # In a run folder: test images and what the model made of them.
 _MEANING = "The demo: a plain VAE, a delta-VAE and the decoder alone"
 
 _EXPLANATION = """
@@ -44,23 +53,27 @@ def main(_):
     """Trains the three models, or resumes them, and shows what came out."""
     from experiments import quiet
 
+    folder = FLAGS.output_dir or "demo"
+    if _MODEL.value:
+        quiet.libraries(info=False)
+        _finish(os.path.join(folder, _MODELS[_MODEL.value]), _MODELS[_MODEL.value])
+        return
+    started, new = time.monotonic(), not os.path.exists(folder)
+    _finish_all(folder)
     quiet.libraries(info=False)
     from deltavae_tf.evaluation import record as records
     from deltavae_tf.evaluation import tables, verdict
     from deltavae_tf.training import checkpoints
     from experiments.runs import results as evidence
 
-    started = time.monotonic()
-    folder = FLAGS.output_dir or "demo"
-    new = not os.path.exists(folder)
     found, lines, pictures, runs = {}, [], {}, []
-    for number, (name, hparams_set) in enumerate(_MODELS.items(), start=1):
-        print(f"\n[{number}/{len(_MODELS)}] Training: {name}", flush=True)
+    for name, hparams_set in _MODELS.items():
         path = os.path.join(folder, hparams_set)
-        record, drawn = _finish(path, hparams_set)
+        record = records.read(os.path.join(path, records.FILE))
         runs.append(evidence.entry(path, hparams_set, name))
         found[name] = records.numbers(record)
         lines.append(f"{name}: {verdict.line(record)}")
+        drawn = _read_drawn(path)
         pictures |= {f"{name}: {row}": images for row, images in drawn.items()}
     picture = os.path.join(folder, "fashion.png")
     _write_picture(picture, pictures)
@@ -74,9 +87,51 @@ def main(_):
     print(_EXPLANATION.format(picture=picture, accuracy=accuracy))
 
 
+def _finish_all(folder):
+    """Has each model trained and measured, where that is not done, side by side."""
+    todo = [
+        name
+        for name, hparams_set in _MODELS.items()
+        if not os.path.exists(os.path.join(folder, hparams_set, _DRAWN))
+    ]
+    at_once = max(1, min(len(todo), os.cpu_count() or 1))
+    started = []
+    # So that a demo that is told to stop takes its models with it.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        try:
+            list(pool.map(lambda name: _finish_apart(name, folder, started), todo))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in started:
+                process.terminate()
+            signal.signal(signal.SIGTERM, before)
+
+
+def _finish_apart(name, folder, started):
+    """Runs this program for one model, and passes on what it says."""
+    from deltavae_tf import errors
+
+    command = [sys.executable, "-m", "experiments.demo", f"--model={name}"]
+    command += [f"--output_dir={folder}", f"--hparams={FLAGS.hparams}"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    started.append(process)
+    for line in process.stdout:
+        print(f"[{name}] {line}", end="", file=sys.stderr, flush=True)
+    if process.wait():
+        raise errors.UserError(
+            f"The model could not be trained; its lines above say why. Received: {name}"
+        )
+
+
 def _finish(path, hparams_set):
-    """Trains and evaluates one model: its record, and rows of its reconstructions."""
+    """Trains and measures one model; leaves its reconstructions in the run folder."""
+    import numpy as np
+
     from deltavae_tf.evaluation import context
+    from deltavae_tf.training import checkpoints
     from experiments import sets
     from experiments.runs import run as runs
 
@@ -92,8 +147,18 @@ def _finish(path, hparams_set):
     limits = context.Limits(training=5000, reconstructions=_RECONSTRUCTIONS)
     with runs.Run(hparams, options) as run:
         run.train()
-        record = run.evaluate(cheap=False, limits=limits, best_only=True)
-        return record, _reconstructions(run) if hparams.use_latents else {}
+        run.evaluate(cheap=False, limits=limits, best_only=True)
+        drawn = _reconstructions(run) if hparams.use_latents else {}
+        with checkpoints.atomic_file(os.path.join(path, _DRAWN)) as file:
+            np.savez(file, **drawn)
+
+
+def _read_drawn(path):
+    """{row: uint8 [columns, H, W, 1]} of a model's reconstructions."""
+    import numpy as np
+
+    with np.load(os.path.join(path, _DRAWN), allow_pickle=False) as found:
+        return {name: found[name] for name in found.files}
 
 
 def _reconstructions(run):

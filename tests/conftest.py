@@ -5,6 +5,8 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# A worker to a core, and a thread to a worker: threads that wait for work are busy too.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 # Compiled JAX programs, for this and all later processes: most of the tests' time.
 _COMPILED = pathlib.Path(__file__).parents[1] / ".venv-jax" / "compiled"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))

@@ -103,3 +103,13 @@ def test_bernoulli_compares_the_words_of_its_keys():
     words = ops.convert_to_numpy(noise.bits(keys, (5, 3)))
     draws = ops.convert_to_numpy(noise.bernoulli(keys, (5, 3), 0.75))
     np.testing.assert_array_equal(draws, words < 3 * 2**30)
+
+
+def test_a_graph_calls_the_rounds_and_does_not_repeat_them():
+    """Their 170 operations stand once in a process, not at each call in each graph."""
+    keys = noise.sample_keys(0, 0, 2, noise.Purpose.LATENTS)
+    function = tf.function(lambda keys: noise.normal(keys, (3,)), autograph=False)
+    graph = function.get_concrete_function(keys).graph
+    kinds = [operation.type for operation in graph.get_operations()]
+    assert "BitwiseXor" not in kinds and "PartitionedCall" in "".join(kinds)
+    assert function(keys).shape == (2, 3)

@@ -37,6 +37,7 @@ def execute(notebook, seconds: int = 1200) -> None:
         notebook,
         timeout=seconds,
         kernel_name="python3",
+        coalesce_streams=True,
         resources={"metadata": {"path": str(FOLDER)}},
     ).execute()
 

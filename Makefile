@@ -12,7 +12,7 @@ export KERAS_BACKEND := tensorflow
 
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-xla test-slow test-jax test-tf219 docs lint clean
+.PHONY: demo test test-xla test-slow test-jax test-tf219 docs notebooks lint clean
 
 $(BIN)/.product: requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo "This needs $(PYTHON) (set PYTHON=... to name another 3.11+ interpreter)."; exit 1; }
@@ -67,6 +67,9 @@ test-tf219: .venv-tf219/bin/.tf219 ## The library's tests on TensorFlow 2.19.1, 
 docs: .venv-docs/bin/.docs ## The documentation site, into site/; a warning is an error.
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict # --quiet hides warnings from it.
 	@echo "Open site/index.html"
+
+notebooks: $(BIN)/.dev ## Runs the notebooks whose code has changed, and keeps what they draw.
+	$(BIN)/python notebooks/run.py
 
 clean: ## Forgets the environments and the demo's output.
 	rm -rf $(VENV) .venv-jax .venv-tf219 .venv-docs demo site

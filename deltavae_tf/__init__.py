@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from deltavae_tf.models.text_encoder import TextEncoder
     from deltavae_tf.models.text_vae import TextVAE
     from deltavae_tf.objectives import ELBO, GECO, BetaVAE, FreeBits, KLAnnealing
+    from deltavae_tf.presets.loading import from_preset
 
 __version__ = "0.2.0"
 
@@ -59,6 +60,7 @@ _MODULES = {
     "TokenCategorical": "distributions.token_categorical",
     "UserError": "errors",
     "committed_rate": "distributions.ar1",
+    "from_preset": "presets.loading",
     "information_at_rate": "distributions.information",
     "rate_for_information": "distributions.information",
     "solve_alpha": "distributions.ar1",
@@ -90,6 +92,7 @@ __all__ = [
     "UserError",
     "__version__",
     "committed_rate",
+    "from_preset",
     "information_at_rate",
     "rate_for_information",
     "solve_alpha",

@@ -1,13 +1,15 @@
 r"""Samples from a trained run: pictures of images, lines of text.
 
+  python -m experiments.sample --preset=fashion_mnist_14
   python -m experiments.sample --output_dir=/tmp/cifar10 --count=64
   python -m experiments.sample --output_dir=/tmp/cifar10 --kind=completion --given=0.5
   python -m experiments.sample --output_dir=/tmp/lm1b --kind=interpolation --top_p=0.9
   python -m experiments.sample --output_dir=/tmp/lm1b --kind=completion \
       --decode_from_file=prefixes.txt --decode_to_file=completions.txt
 
---output_dir names a run folder. Of images a labeled PNG grid and the numbers in an .npz
-go to its samples/ (or to --decode_to_file, without an ending); text goes to the
+--output_dir names a run folder, --preset a trained model that comes with the library.
+Of images a labeled PNG grid and the numbers in an .npz go to the run's samples/, of a
+preset to samples/ here (or to --decode_to_file, without an ending); text goes to the
 terminal or to --decode_to_file. The kinds, with the paper's figures:
 
   prior           each from a z of its own (3b, 10): --count of them
@@ -38,6 +40,9 @@ KINDS = (
     *("reconstruction", "score"),
 )
 _define.DEFINE_enum("kind", "prior", KINDS, "What to draw.")
+_define.DEFINE_string(
+    "preset", None, "A preset's name or folder, instead of --output_dir."
+)
 _define.DEFINE_enum(
     "prior",
     "auxiliary",
@@ -94,19 +99,33 @@ def main(_):
         raise errors.UserError(
             f"--temperature must be above 0. Received: {FLAGS.temperature}"
         )
-    if not FLAGS.output_dir:
+    if bool(FLAGS.output_dir) == bool(FLAGS.preset):
         raise errors.UserError(
-            "--output_dir is needed: the folder of a trained run. Received: none"
+            "Either --output_dir is needed, the folder of a trained run, or --preset. "
+            f"Received: --output_dir={FLAGS.output_dir}, --preset={FLAGS.preset}"
+        )
+    if FLAGS.preset and FLAGS.raw_weights:
+        raise errors.UserError(
+            "A preset has one set of weights. Received: --preset with --raw_weights"
         )
     from experiments import quiet
 
     quiet.libraries(info=False)
     from experiments.runs import load
 
-    hparams, _ = load.hparams_of(FLAGS.output_dir)
+    folder = FLAGS.output_dir or load.preset_folder(FLAGS.preset)
+    hparams, _ = load.hparams_of(folder)
     drawer = importlib.import_module(f"experiments.runs.draw_{hparams.kind}")
     drawer.check(hparams, FLAGS)  # Before the model is built.
-    drawer.draw(flags.trained(), FLAGS)
+    drawer.draw(_trained(folder), FLAGS)
+
+
+def _trained(folder):
+    if FLAGS.output_dir:
+        return flags.trained()
+    from experiments.runs import load
+
+    return load.preset(folder, FLAGS.data_dir, FLAGS.tmp_dir, FLAGS.generate_data)
 
 
 if __name__ == "__main__":

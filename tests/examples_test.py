@@ -14,7 +14,7 @@ from tests import pages
 
 WITH_EXAMPLES = (
     *("AR1", "DeltaVAE", "ImageDecoder", "ImageEncoder", "TextVAE"),
-    *("BetaVAE", "ELBO", "FreeBits", "GECO", "KLAnnealing"),
+    *("BetaVAE", "ELBO", "FreeBits", "GECO", "KLAnnealing", "from_preset"),
 )
 # Names that a reader of an example knows: the public ones, NumPy and TFP.
 NAMES = {name: getattr(deltavae_tf, name) for name in WITH_EXAMPLES}

@@ -19,6 +19,7 @@ ORDER = [
     ("deltavae_tf.training",),
     ("deltavae_tf.sampling", "deltavae_tf.evaluation"),
     ("deltavae_tf.export",),
+    ("deltavae_tf.presets",),
     ("experiments",),
 ]
 BACKEND_NEUTRAL = (

@@ -90,8 +90,11 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     expected = {
         str(path.relative_to(ROOT))
         for path in library
-        if path.suffix == ".py" or path.name == "py.typed"
+        if path.suffix == ".py"
+        or path.name == "py.typed"
+        or (path.is_file() and path.parents[1].name == "presets")
     }
+    assert "deltavae_tf/presets/fashion_mnist_14/weights.npz" in names
     assert names == expected and "deltavae_tf/py.typed" in names
 
 

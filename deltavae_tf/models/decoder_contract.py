@@ -72,6 +72,8 @@ def log_prob(decoder: Any, distribution: Any, x: Tensor) -> Tensor:
             f"{refused}{wording.short(wanted)}: give it integers. "
             f"Received: {wording.describe(x)}"
         )
+    bounds = value_range(distribution)
+    check_values(decoder, bounds, x)  # First: a distribution may say it in other words.
     try:
         found = distribution.log_prob(x)
     except errors.UserError:
@@ -89,10 +91,8 @@ def log_prob(decoder: Any, distribution: Any, x: Tensor) -> Tensor:
             f"Received: log_prob {wording.describe(found)} for {wording.describe(x)}"
         )
     found = ops.cast(found, "float32")
-    bounds = value_range(distribution)
     if bounds is None:
         return found
-    check_values(decoder, bounds, x)
     outside = ops.logical_or(ops.less(x, bounds[0]), ops.greater(x, bounds[1]))
     outside = ops.any(ops.reshape(outside, (ops.shape(x)[0], -1)), axis=1)
     return ops.where(outside, np.float32(np.nan), found)

@@ -77,6 +77,22 @@ class Saving(keras.Model):
             f"Received: export{args}"
         )
 
+    @classmethod
+    def from_preset(
+        cls, name_or_folder: str | os.PathLike, use_average: bool = True
+    ) -> Any:
+        """A trained model of this class: see `deltavae_tf.from_preset`."""
+        # By its public name: what reads files builds on models, not they on it.
+        import deltavae_tf
+
+        found = deltavae_tf.from_preset(name_or_folder, use_average)
+        if not isinstance(found, cls):
+            raise errors.UserError(
+                f"This is no {cls.__name__}: `deltavae_tf.from_preset` takes any. "
+                f"Received: a {type(found).__name__}, of {str(name_or_folder)!r}"
+            )
+        return found
+
     def check_built(self, name: str) -> None:
         """Raises a UserError if the model has no weights yet."""
         if not self.built:

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from deltavae_tf import errors
+from deltavae_tf.training import checkpoints
 
 # The weights are the same on all replicas, hence so are the averages.
 _ON_EACH_REPLICA = {
@@ -106,6 +107,27 @@ class WeightAverage:
             for variable, value in zip(self._variables, raw, strict=True):
                 variable.assign(value)
             self._applied = False
+
+
+def assign(
+    variables: Sequence[keras.Variable], checkpoint: checkpoints.Checkpoint
+) -> None:
+    """Gives `variables` the average that a checkpoint holds of them.
+
+    Args:
+      variables: list of `keras.Variable`, the trainable variables of a model.
+      checkpoint: of a run that kept an average of these.
+
+    Raises:
+      UserError: there is no average of one of them.
+    """
+    for i, variable in enumerate(variables):
+        if f"average/{i:05d}" not in checkpoint.arrays:
+            raise errors.UserError(
+                f"{checkpoint.path} must have an average of all weights. "
+                f"Received: none of weight {i}"
+            )
+        variable.assign(checkpoint.arrays[f"average/{i:05d}"])
 
 
 def _to_numpy(variable):

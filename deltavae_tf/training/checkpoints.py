@@ -167,22 +167,10 @@ class CheckpointManager:
                 f"`step` must be a non-negative int. Received: {step}"
             )
         arrays = {key: _storable(key, value) for key, value in arrays.items()}
-        header = {
-            "format": _FORMAT,
-            "fingerprint": self.fingerprint,
-            "step": int(step),
-            "arrays": {k: [v.shape, v.dtype.name] for k, v in arrays.items()},
-            "metadata": metadata or {},
-        }
         path = self.path(int(step))
         try:
             self._set_aside(path)
-            with atomic_file(path) as file, zipfile.ZipFile(file, "w") as archive:
-                archive.writestr(zipfile.ZipInfo(_METADATA), json.dumps(header))
-                for key, value in arrays.items():
-                    member = zipfile.ZipInfo(f"{key}.npy")
-                    with archive.open(member, "w", force_zip64=True) as stream:
-                        np.lib.format.write_array(stream, value, allow_pickle=False)
+            write(path, self.fingerprint, int(step), arrays, metadata)
         except OSError as error:
             earlier = [s for s in self.steps() if s != step]
             raise OSError(
@@ -280,6 +268,33 @@ def _storable(key, value):
             f"float32 first. Received: {value.dtype}"
         )
     return value
+
+
+def write(
+    path: str | os.PathLike,
+    fingerprint: str,
+    step: int,
+    arrays: Mapping[str, np.ndarray],
+    metadata: dict | None = None,
+) -> None:
+    """Writes one checkpoint to a file of any name, whole or not at all.
+
+    Args: as `CheckpointManager` and its `save`.
+    """
+    arrays = {key: _storable(key, value) for key, value in arrays.items()}
+    header = {
+        "format": _FORMAT,
+        "fingerprint": fingerprint,
+        "step": step,
+        "arrays": {k: [v.shape, v.dtype.name] for k, v in arrays.items()},
+        "metadata": metadata or {},
+    }
+    with atomic_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(_METADATA), json.dumps(header))
+        for key, value in arrays.items():
+            member = zipfile.ZipInfo(f"{key}.npy")
+            with archive.open(member, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, value, allow_pickle=False)
 
 
 def read(

@@ -1,6 +1,7 @@
 """The folder that a run leaves behind (`--output_dir`), and whose it is.
 
     flags.txt hparams.json versions.json   what was run, with what, on what
+    model.json                             how the model is put together
     metrics.jsonl                          one JSON object a row
     checkpoints/ samples/ saved_model/
 
@@ -66,6 +67,7 @@ class RunFolder:
         self._lock = None
         self.flags = os.path.join(self.path, "flags.txt")
         self.hparams = os.path.join(self.path, "hparams.json")
+        self.model = os.path.join(self.path, "model.json")
         self.versions = os.path.join(self.path, "versions.json")
         self.metrics = os.path.join(self.path, "metrics.jsonl")
         self.checkpoints = os.path.join(self.path, "checkpoints")

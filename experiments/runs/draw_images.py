@@ -60,7 +60,7 @@ def draw(run, flags) -> None:
         )
         grid = _grid(drawer, rows, columns, originals, flags)
     name = _name(run.model, flags)
-    path = flags.decode_to_file or os.path.join(run.path, "samples", name)
+    path = flags.decode_to_file or os.path.join(run.samples, name)
     _write(path, grid, f"{name}, step {run.step}", run, flags)
     print(f"{kind}, {rows * columns} images of step {run.step}: {path}.png, {path}.npz")
 

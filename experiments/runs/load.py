@@ -7,7 +7,9 @@ import os
 from typing import Any
 
 from deltavae_tf import errors
-from deltavae_tf.training import checkpoints, run_folder
+from deltavae_tf.presets import files as preset_files
+from deltavae_tf.presets import loading
+from deltavae_tf.training import averaging, checkpoints, run_folder
 from experiments import build, sets
 from experiments.runs import data as run_data
 from experiments.runs import run as runs
@@ -33,6 +35,13 @@ class Trained:
     step: int
     weights: str
     options: Options
+
+    @property
+    def samples(self) -> str:
+        """Where pictures go: into a run's folder, but not into a preset's."""
+        if os.path.exists(os.path.join(self.path, preset_files.CARD)):
+            return "samples"
+        return os.path.join(self.path, "samples")
 
     @functools.cached_property
     def data(self) -> run_data.Data:
@@ -105,13 +114,7 @@ def load(
     checkpoints.assign_arrays({"model": model.weights}, found.arrays)
     use_average = bool(use_average and hparams.ema_decay)
     if use_average:
-        for i, variable in enumerate(model.trainable_variables):
-            if f"average/{i:05d}" not in found.arrays:
-                raise errors.UserError(
-                    f"{found.path} must have an average of all weights. "
-                    f"Received: none of weight {i}"
-                )
-            variable.assign(found.arrays[f"average/{i:05d}"])
+        averaging.assign(model.trainable_variables, found)
     options = Options(
         output_dir=path,
         seed=seed,
@@ -122,6 +125,39 @@ def load(
     )
     weights = "average" if use_average else "raw"
     return Trained(path, model, hparams, found.step, weights, options)
+
+
+def preset(
+    name_or_folder: str,
+    data_dir: str | None = None,
+    tmp_dir: str | None = None,
+    download: bool = False,
+) -> Trained:
+    """A preset as `load` gives a run; its folder is not one to write to."""
+    folder = preset_folder(name_or_folder)
+    card = loading.card(folder)
+    hparams, identity = hparams_of(folder)
+    options = Options(
+        output_dir=folder,
+        seed=identity["random_seed"],
+        data_dir=data_dir,
+        tmp_dir=tmp_dir,
+        download=download,
+        use_test_set=bool(identity["eval_use_test_set"]),
+    )
+    model = loading.from_preset(folder)
+    return Trained(folder, model, hparams, card["steps"], card["weights"], options)
+
+
+def preset_folder(name_or_folder: str) -> str:
+    """The folder of a preset that programs can use: with its hyper-parameters."""
+    folder = loading.folder_of(name_or_folder)
+    if "hparams.json" not in loading.card(folder)["files"]:
+        raise errors.UserError(
+            "--preset must be one of experiments.preset, with an hparams.json. "
+            f"Received: {folder}"
+        )
+    return folder
 
 
 def data_dir_of(path: str) -> str | None:

@@ -9,6 +9,7 @@ from deltavae_tf import errors
 from deltavae_tf.evaluation import context as evaluation
 from deltavae_tf.evaluation import likelihood, metric
 from deltavae_tf.evaluation import record as records
+from deltavae_tf.models import config_file
 from deltavae_tf.training import checkpoints, engines, loop, run_folder
 from experiments import build
 from experiments.runs import data as run_data
@@ -70,6 +71,7 @@ class Run:
                     self.hparams.ema_decay,
                     self.options.keep_max,
                 )
+            self._write_model()
             self.data.get_ready(self.folder)
             self._evaluator = likelihood.Evaluator(
                 self.model, self.engine.over_replicas
@@ -81,6 +83,17 @@ class Run:
 
     def __exit__(self, *_):
         self.folder.close()
+
+    def _write_model(self):
+        """Puts what `deltavae_tf.from_preset` needs beside the weights."""
+        if not self.folder.writes:
+            return
+        try:
+            content = config_file.of(self.model, self.state.manager.fingerprint)
+        except errors.UserError as error:  # A part of the user's; the run goes on.
+            logging.warning("No %s is written. %s", config_file.NAME, error)
+            return
+        checkpoints.write_json(self.folder.model, content)
 
     def train(self) -> int:
         """Trains, resuming if it can; returns the step reached."""

@@ -118,7 +118,7 @@ def test_run_folder(run):
     assert len(events) == 1
     visible = {name for name in names - events if not name.startswith(".")}
     assert visible == {
-        *("flags.txt", "hparams.json", "versions.json", "metrics.jsonl"),
+        *("flags.txt", "hparams.json", "versions.json", "model.json", "metrics.jsonl"),
         *("checkpoints", "samples", "evaluation.json", "latents.json", "report.html"),
     }
     for step in STEPS:

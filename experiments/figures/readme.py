@@ -148,7 +148,7 @@ def commands(folder: str) -> str:
         [
             "a trained run",
             "`python -m experiments.evaluate --output_dir=/tmp/run`",
-            "every number, and a plain verdict on the latents",
+            "every number, a plain verdict on the latents, and a page, `report.html`",
         ],
         [
             "a trained run",

@@ -74,7 +74,7 @@ def two_commands(folder: str) -> str:
         [
             "`make test`",
             f"linter, types and {suite['tests']:,} tests",
-            f"{suite['processor_minutes']} minutes of processor time or more",
+            f"up to {suite['minutes']} minutes",
         ],
     ]
     return tables.markdown(["command", "what", "on 2 cores"], rows)

@@ -25,8 +25,8 @@ _MODELS = {
     "delta-VAE": "fashion_demo",
     "decoder alone": "fashion_demo_autoregressive",
 }
-_MODEL = flags.flags.DEFINE_enum(
-    "model", None, list(_MODELS), "Train and measure this one alone; prints no table."
+_ONLY = flags.flags.DEFINE_enum(
+    "only", None, list(_MODELS), "Train and measure this one alone; prints no table."
 )
 _COLUMNS, _RECONSTRUCTIONS = 10, 500
 _DRAWN = "drawn.npz"  # In a run folder: test images and what the model made of them.
@@ -54,9 +54,9 @@ def main(_):
     from experiments import quiet
 
     folder = FLAGS.output_dir or "demo"
-    if _MODEL.value:
+    if _ONLY.value:
         quiet.libraries(info=False)
-        _finish(os.path.join(folder, _MODELS[_MODEL.value]), _MODELS[_MODEL.value])
+        _finish(os.path.join(folder, _MODELS[_ONLY.value]), _MODELS[_ONLY.value])
         return
     started, new = time.monotonic(), not os.path.exists(folder)
     _finish_all(folder)
@@ -112,7 +112,7 @@ def _finish_apart(name, folder, started):
     """Runs this program for one model, and passes on what it says."""
     from deltavae_tf import errors
 
-    command = [sys.executable, "-m", "experiments.demo", f"--model={name}"]
+    command = [sys.executable, "-m", "experiments.demo", f"--only={name}"]
     command += [f"--output_dir={folder}", f"--hparams={FLAGS.hparams}"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

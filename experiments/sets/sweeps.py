@@ -225,7 +225,6 @@ register(
     "the same at 28x28. Ours",
     Setting("autoregressive", "fashion_small", "method=autoregressive"),
     Setting("delta_vae", "fashion_small"),
-    Setting("vae", "fashion_small", "method=vae"),
 )
 register(
     "fashion_14_more",

@@ -58,15 +58,7 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
       UserError: it is missing, too long or no configuration of a model.
     """
     try:
-        with open(path, "rb") as file:
-            text = file.read(_MOST_BYTES + 1)
-        if len(text) > _MOST_BYTES:
-            raise ValueError(f"longer than {_MOST_BYTES:,} bytes")
-        content = json.loads(text)
-        if content["format"] != _FORMAT:
-            raise ValueError(
-                f"format {content['format']!r}; this version reads format {_FORMAT}"
-            )
+        content = read_bounded(path, _MOST_BYTES, _FORMAT)
         if not isinstance(content["fingerprint"], str):
             raise ValueError("'fingerprint' must be text")
         if not isinstance(content["model"], dict):
@@ -79,6 +71,25 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
         raise errors.UserError(
             f"{path} is no configuration of a model. Received: {_one_line(error)}"
         ) from error
+    return content
+
+
+def read_bounded(path: str | os.PathLike, most_bytes: int, form: int) -> dict[str, Any]:
+    """A JSON object of at most so many bytes, whose "format" is `form`.
+
+    Raises:
+      OSError, ValueError, KeyError, TypeError, RecursionError: it cannot be read, or is
+        no such object; the caller says which file it is.
+    """
+    with open(path, "rb") as file:
+        text = file.read(most_bytes + 1)
+    if len(text) > most_bytes:
+        raise ValueError(f"longer than {most_bytes:,} bytes")
+    content = json.loads(text)
+    if content["format"] != form:
+        raise ValueError(
+            f"format {content['format']!r}; this version reads format {form}"
+        )
     return content
 
 

@@ -10,7 +10,6 @@ card too. What the files may do when read is bounded elsewhere.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -105,15 +104,7 @@ def read_card(folder: str | os.PathLike) -> dict[str, Any]:
     """The card of a preset, checked; the other files are not looked at."""
     path = os.path.join(folder, CARD)
     try:
-        with open(path, "rb") as file:
-            text = file.read(_MOST_CARD_BYTES + 1)
-        if len(text) > _MOST_CARD_BYTES:
-            raise ValueError(f"longer than {_MOST_CARD_BYTES:,} bytes")
-        card = json.loads(text)
-        if card["format"] != FORMAT:
-            raise ValueError(
-                f"format {card['format']!r}; this version reads format {FORMAT}"
-            )
+        card = config_file.read_bounded(path, _MOST_CARD_BYTES, FORMAT)
         listed = card["files"]
         for name, entry in listed.items():
             good = _NAME.fullmatch(name) and type(entry["bytes"]) is int

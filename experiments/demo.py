@@ -88,19 +88,17 @@ def main(_):
 
 
 def _finish_all(folder):
-    """Has each model trained and measured, where that is not done, side by side."""
-    todo = [
-        name
-        for name, hparams_set in _MODELS.items()
-        if not os.path.exists(os.path.join(folder, hparams_set, _DRAWN))
-    ]
-    at_once = max(1, min(len(todo), os.cpu_count() or 1))
+    """Has each model trained and measured, side by side.
+
+    A finished one too: only its own process can tell that other numbers are asked for.
+    """
+    at_once = min(len(_MODELS), os.cpu_count() or 1)
     started = []
     # So that a demo that is told to stop takes its models with it.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         try:
-            list(pool.map(lambda name: _finish_apart(name, folder, started), todo))
+            list(pool.map(lambda name: _finish_apart(name, folder, started), _MODELS))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in started:

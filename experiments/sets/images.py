@@ -290,12 +290,10 @@ def fashion_small():
 
 @registry.register("fashion")
 def fashion():
-    """Fashion-MNIST at 28x28, larger: meant for two hours of two cores. Ours."""
+    """Fashion-MNIST at 28x28, four epochs: an hour of one core. Ours."""
     return registry.based_on(
         "fashion_small",
-        encoder_width=48, decoder_layers=6, decoder_width=64,
-        encoder_filter=96, decoder_filter=128,
-        decay_steps=6000, train_steps=6000, ema_decay=0.995,
+        decay_steps=15000, train_steps=15000, eval_every=3000, ema_decay=0.999,
     )  # fmt: skip
 
 

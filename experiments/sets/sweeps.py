@@ -227,6 +227,13 @@ register(
     Setting("delta_vae", "fashion_small"),
 )
 register(
+    "fashion",
+    "the same, four epochs. Ours",
+    Setting("autoregressive", "fashion", "method=autoregressive"),
+    Setting("delta_vae", "fashion"),
+    Setting("vae", "fashion", "method=vae"),
+)
+register(
     "fashion_14_more",
     "further priors and methods at 14x14, of one seed. Ours",
     Setting("autoregressive", _FASHION, "method=autoregressive"),

@@ -307,8 +307,8 @@ def fashion_demo():
         "fashion_14",
         problem="fashion_mnist_demo", gray_levels=16,
         decoder_layers=2, decoder_width=24, decoder_filter=48,
-        batch_size=16, warmup_steps=50, decay_steps=1000, ema_decay=0.98,
-        train_steps=1000, eval_every=1000, eval_steps=5,
+        batch_size=16, warmup_steps=50, decay_steps=2000, ema_decay=0.99,
+        train_steps=2000, eval_every=2000, eval_steps=5,
     )  # fmt: skip
 
 

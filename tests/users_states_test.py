@@ -168,7 +168,8 @@ def test_a_new_model_makes_its_weights_at_its_first_call(call):
     model.compile("adam", run_eagerly=True)
     getattr(model, call)(users_wrong.floats())
     # Keras on JAX makes the optimizer's state when it evaluates, too.
-    assert model.built and (model.optimizer.built or call in ("test_on_batch", "evaluate"))
+    measures = call in ("test_on_batch", "evaluate")
+    assert model.built and (model.optimizer.built or measures)
 
 
 def test_what_keras_would_do_wrong_is_one_line(tmp_path):

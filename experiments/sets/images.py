@@ -267,8 +267,8 @@ def fashion_14():
         encoder_filter=48, decoder_filter=64,
         encoder_attention=0, decoder_attention=0, num_heads=4, num_mixtures=5,
         # Slow latents carry information at a low price; large means at the start let
-        # the decoder meet it early; a rate that counts little at first leaves it time to
-        # learn what they say (docs/results.md).
+        # the decoder meet it early; a rate that counts little at first leaves it time
+        # to learn what they say (docs/results.md).
         latent_channels=16, alpha_min=0.9, alpha_max=0.99, initial_loc_scale=10.0,
         objective="kl_annealing", anneal_steps=1000,
         dropout=0.0, auxiliary_units=64, batch_size=32,

@@ -37,9 +37,9 @@ def without_codes(text):
 def test_a_file_gets_a_plain_line_for_each_row(width, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert terminal.rows(ROWS, io.StringIO()).splitlines() == [
-        "                             raw weights       all",
-        "--------------------------------------------------",
-        "negative ELBO (bits/dim)  4.062 +- 0.006  1234.568",
+        "                              raw weights       all",
+        "---------------------------------------------------",
+        "negative ELBO (bits/dim)   4.062 +- 0.006  1234.568",
         "an [b]odd[/] :smile: name               -         -",
     ]
     groups = [("First:", [("a", MEANING * 9), ("long", "b")]), ("Second:", [])]

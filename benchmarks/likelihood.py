@@ -104,7 +104,8 @@ def _train(step, rate, peak, split, options):
     rate.assign(learning_rate(peak, 0.0))
     step(next(stream))
     budget, start, steps = Budget(options.minutes, options.clock), time.monotonic(), 0
-    with tqdm.tqdm(total=100, unit="%", bar_format="{l_bar}{bar}{postfix}") as bar:
+    form = "{l_bar}{bar}{postfix}"
+    with tqdm.tqdm(total=100, unit="%", bar_format=form, disable=None) as bar:
         while (used := budget.used()) < 1:
             rate.assign(learning_rate(peak, used))
             loss = float(step(next(stream)))

@@ -62,8 +62,9 @@ def main(_):
     _finish_all(folder)
     quiet.libraries(info=False)
     from deltavae_tf.evaluation import record as records
-    from deltavae_tf.evaluation import tables, verdict
+    from deltavae_tf.evaluation import verdict
     from deltavae_tf.training import checkpoints
+    from experiments import terminal
     from experiments.runs import results as evidence
 
     found, lines, pictures, runs = {}, [], {}, []
@@ -81,7 +82,7 @@ def main(_):
     checkpoints.write_json(os.path.join(folder, "results.json"), results)
     seconds = {"seconds": round(time.monotonic() - started)} if new else {}
     evidence.write(os.path.join(folder, "record.json"), _MEANING, runs, **seconds)
-    print(f"\n{tables.terminal([_row(name, found[name]) for name in found])}\n")
+    print(f"\n{terminal.rows([_row(name, found[name]) for name in found])}\n")
     print("\n".join(lines))
     accuracy = found["delta-VAE"]["classifier_accuracy"]
     print(_EXPLANATION.format(picture=picture, accuracy=accuracy))

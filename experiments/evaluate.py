@@ -55,11 +55,11 @@ def main(_):
         raise errors.UserError(
             f"--temperature must be above 0. Received: {_TEMPERATURE.value}"
         )
-    from experiments import quiet
+    from experiments import quiet, terminal
 
     quiet.libraries(info=False)
     if _METRIC_HELP.value:
-        print(metric_help())
+        print(terminal.listing(metric_help()))
         return
     import os
 
@@ -78,7 +78,8 @@ def main(_):
     record = records.update(os.path.join(run.path, records.FILE), record)
     note = context.held_out.note
     print(f"Step {run.step}, {context.held_out.name}{f' ({note})' * bool(note)}:")
-    print(tables.of_record(record))
+    shown = tables.of_record(record)
+    print(terminal.rows(shown) if shown else "Nothing was measured.")
     for line in (*context.remarks, *verdict.remarks(record), verdict.line(record)):
         print(line)
     _draw(run, data)
@@ -126,13 +127,10 @@ def _twin_distortion():
 
 
 def metric_help():
-    """Every metric: name, unit, meaning."""
+    """Every metric: (name, unit, meaning)."""
     from deltavae_tf.evaluation import metric
 
-    return "\n".join(
-        f"{found.name:<32} {found.unit:<20} {found.meaning}"
-        for found in metric.metrics()
-    )
+    return [(found.name, found.unit, found.meaning) for found in metric.metrics()]
 
 
 if __name__ == "__main__":

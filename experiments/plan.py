@@ -90,23 +90,29 @@ def report(found, rates):
 
 def text(name, hparams, num_cores, plan):
     """The plan for the terminal."""
-    from deltavae_tf.evaluation import tables
+    from experiments import terminal
 
     size = hparams.batch_size // num_cores
     state, activations = plan["state_bytes"], plan["activation_bytes"]
-    lines = [
-        f"{name} ({hparams.dtype}): {plan['parameters']:,} parameters",
-        f"A step on one of {num_cores} cores, {size} of {hparams.batch_size} examples:",
-        f"  operations   {plan['matrix_operations'] / 1e9:,.1f} GFLOP in products and "
-        f"convolutions, {plan['other_operations'] / 1e9:,.1f} elsewhere",
-        f"  bytes        {plan['matrix_bytes'] / 1e9:,.2f} GB for these, "
-        f"{plan['update_bytes'] / 1e9:,.2f} GB for the update of the weights, "
-        f"{plan['other_bytes'] / 1e9:,.2f} GB elsewhere if nothing is fused",
-        f"  memory       {(state + activations) / 1e9:,.2f} GB: "
-        f"{state / 1e9:,.2f} of weights, gradients, moments and average, "
-        f"{activations / 1e9:,.2f} of activations",
-        f"  all-reduce   {4 * plan['parameters'] / 1e9:,.2f} GB of gradients",
-        "",
+    counts = [
+        (
+            "operations",
+            f"{plan['matrix_operations'] / 1e9:,.1f} GFLOP in products and "
+            f"convolutions, {plan['other_operations'] / 1e9:,.1f} elsewhere",
+        ),
+        (
+            "bytes",
+            f"{plan['matrix_bytes'] / 1e9:,.2f} GB for these, "
+            f"{plan['update_bytes'] / 1e9:,.2f} GB for the update of the weights, "
+            f"{plan['other_bytes'] / 1e9:,.2f} GB elsewhere if nothing is fused",
+        ),
+        (
+            "memory",
+            f"{(state + activations) / 1e9:,.2f} GB: "
+            f"{state / 1e9:,.2f} of weights, gradients, moments and average, "
+            f"{activations / 1e9:,.2f} of activations",
+        ),
+        ("all-reduce", f"{4 * plan['parameters'] / 1e9:,.2f} GB of gradients"),
     ]
     rows = [
         {
@@ -117,12 +123,15 @@ def text(name, hparams, num_cores, plan):
         }
         for device, times in plan["step"].items()
     ]
-    lines.append(tables.terminal(rows))
-    lines.append(
-        "\nLower bounds: no device reaches its peak rates, and neither the all-reduce "
-        "nor the data pipeline is in them."
-    )
-    return "\n".join(lines)
+    return f"""\
+{name} ({hparams.dtype}): {plan["parameters"]:,} parameters
+A step on one of {num_cores} cores, {size} of {hparams.batch_size} examples:
+{terminal.listing(counts)}
+
+{terminal.rows(rows)}
+
+Lower bounds: no device reaches its peak rates, and neither the all-reduce nor the \
+data pipeline is in them."""
 
 
 def main(_):

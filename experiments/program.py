@@ -146,9 +146,9 @@ def _guarded(main, arguments):
         if FLAGS.t2t_usr_dir:
             import_user_code(FLAGS.t2t_usr_dir)
         if FLAGS.registry_help:
-            from experiments import sets
+            from experiments import sets, terminal
 
-            print(sets.describe())
+            print(terminal.listings(sets.describe()))
             sys.exit(0)
         return main(arguments)
     except KeyboardInterrupt:

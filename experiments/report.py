@@ -2,10 +2,13 @@ r"""Writes a page that shows one run, or several side by side: one HTML file.
 
   python -m experiments.report --output_dir=/tmp/digits
   python -m experiments.report --output_dir=/tmp/digits,/tmp/plain --html=/tmp/both.html
+  python -m experiments.report --output_dir=demo
 
-The page opens offline. It has a verdict, curves with delta and the information
-frontier, rates by row and channel, samples, reconstructions, nearest neighbors, the
-table of the evaluation, the cost, and the settings, with those marked that differ.
+--output_dir names run folders, or a folder that holds some, as the demo and a sweep
+leave it. The page opens offline. It has a verdict, curves with delta and the
+information frontier, rates by row and channel, samples, reconstructions, nearest
+neighbors, the table of the evaluation, the cost, and the settings, with those marked
+that differ.
 
 It reads what the run folders hold, and says what is not there and which command makes
 it. Training writes it at its end; `experiments.evaluate` writes it anew.
@@ -17,7 +20,7 @@ from experiments import flags
 
 FLAGS = flags.FLAGS
 _HTML = flags.define_path(
-    "html", None, "The file to write; by default report.html in the first run folder."
+    "html", None, "The file to write; by default report.html in the first folder."
 )
 
 
@@ -28,8 +31,8 @@ def main(_):
 
     if not FLAGS.output_dir:
         raise errors.UserError(
-            "--output_dir is needed: a run folder, or several, separated by commas. "
-            "Received: none"
+            "--output_dir is needed: a run folder, a folder of them, or several, "
+            "separated by commas. Received: none"
         )
     quiet.libraries(info=False)
     from experiments.page import write

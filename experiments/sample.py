@@ -113,19 +113,18 @@ def main(_):
     quiet.libraries(info=False)
     from experiments.runs import load
 
-    folder = FLAGS.output_dir or load.preset_folder(FLAGS.preset)
+    folder, card = FLAGS.output_dir, None
+    if FLAGS.preset:
+        folder, card = load.verified_preset(FLAGS.preset)
     hparams, _ = load.hparams_of(folder)
     drawer = importlib.import_module(f"experiments.runs.draw_{hparams.kind}")
     drawer.check(hparams, FLAGS)  # Before the model is built.
-    drawer.draw(_trained(folder), FLAGS)
-
-
-def _trained(folder):
-    if FLAGS.output_dir:
-        return flags.trained()
-    from experiments.runs import load
-
-    return load.preset(folder, FLAGS.data_dir, FLAGS.tmp_dir, FLAGS.generate_data)
+    if card:
+        data = (FLAGS.data_dir, FLAGS.tmp_dir, FLAGS.generate_data)
+        run = load.preset(folder, card, *data)
+    else:
+        run = flags.trained()
+    drawer.draw(run, FLAGS)
 
 
 if __name__ == "__main__":

@@ -43,11 +43,11 @@ _TWIN = "autoregressive"
 def main(_):
     """Runs what is left of the sweep."""
     from deltavae_tf import errors
-    from experiments import quiet
+    from experiments import quiet, terminal
     from experiments.sets import sweeps
 
     if _LIST.value:
-        print(sweeps.describe())
+        print(terminal.listings(sweeps.describe()))
         return
     if not _SWEEP.value or not FLAGS.output_dir:
         raise errors.UserError(

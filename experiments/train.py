@@ -39,6 +39,7 @@ def main(_):
 def run_all(run, hparams):
     """Trains and evaluates a run that is entered, as --schedule says; prints it."""
     from deltavae_tf.evaluation import tables, verdict
+    from experiments import terminal
 
     # Of many workers the one that writes also speaks.
     say = functools.partial(print, flush=True) if run.folder.writes else _nothing
@@ -59,7 +60,7 @@ def run_all(run, hparams):
             f"Step {record['step']}, {held_out['num_examples']:,} {run.data.examples} "
             f"of {held_out['name']}{_bracketed(held_out['note'])}:"
         )
-        say(tables.of_weights(record))
+        say(terminal.rows(tables.of_weights(record)))
         for line in verdict.remarks(record):
             say(line)
         say(verdict.line(record))

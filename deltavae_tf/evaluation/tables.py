@@ -1,37 +1,11 @@
-"""Tables of records, with the metrics' own columns: for a terminal and in Markdown."""
+"""Tables of records, with the metrics' own columns: as rows, and in Markdown."""
 
 from collections.abc import Iterable
-
-import numpy as np
 
 from deltavae_tf.evaluation import metric
 from deltavae_tf.evaluation import record as records
 
 _WEIGHTS = {"raw": "raw weights", "average": "averaged weights"}
-
-
-def terminal(rows: list[dict]) -> str:
-    """A table for the terminal: dicts with the same keys, the columns -> text.
-
-    Floats are shown with three decimals and what is no number as "-".
-    """
-    names = list(rows[0])
-    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
-
-
-def _cell(value):
-    if isinstance(value, float):
-        return "-" if np.isnan(value) else f"{value:.3f}"
-    return str(value)
 
 
 def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
@@ -40,18 +14,17 @@ def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def of_record(record: dict) -> str:
-    """A record for the terminal: a line for each metric, a column for each kind of
-    weights and each split that was measured. "+-" is one standard error.
+def of_record(record: dict) -> list[dict[str, str]]:
+    """The rows of a record: one for each metric, a column for each kind of weights and
+    each split that was measured. "+-" is one standard error.
     """
     columns = measured_columns(record)
     measured = {name for numbers in columns.values() for name in numbers}
     example = {"images": "image", "text": "sentence"}[record["data"]["kind"]]
-    rows = [
+    return [
         {"": m.axis(example), **{k: cell(m, v) or "-" for k, v in columns.items()}}
         for m in known(measured)
     ]
-    return terminal(rows) if rows else "Nothing was measured."
 
 
 def measured_columns(record: dict) -> dict[str, dict[str, float]]:
@@ -66,8 +39,8 @@ def measured_columns(record: dict) -> dict[str, dict[str, float]]:
     }
 
 
-def of_weights(record: dict) -> str:
-    """A record for the terminal, short: held-out numbers alone, a row for each kind of
+def of_weights(record: dict) -> list[dict[str, str]]:
+    """The rows of a record, short: held-out numbers alone, a row for each kind of
     weights, and the columns of the metrics that have one.
     """
     found = {
@@ -76,11 +49,10 @@ def of_weights(record: dict) -> str:
         if name in record["weights"]
     }
     shown = columns(found.values(), record["data"]["kind"])
-    rows = [
+    return [
         {"": name, **{m.title: cell(m, value) or "-" for m in shown}}
         for name, value in found.items()
     ]
-    return terminal(rows)
 
 
 def columns(numbers: Iterable[dict], kind: str) -> list[metric.Metric]:

@@ -85,6 +85,11 @@ def _of_preset(folder, use_average):
             f"The preset in {folder} has averaged weights alone: leave out "
             "`use_average`. Received: use_average=False"
         )
+    return of_verified(folder)
+
+
+def of_verified(folder: str | os.PathLike) -> delta_vae.DeltaVAE:
+    """The model of a preset's folder, whose files `card` has just verified."""
     weights = checkpoints.read(os.path.join(folder, files.WEIGHTS))
     model = config_file.make(config_file.read(os.path.join(folder, config_file.NAME)))
     assign(model, weights.arrays)

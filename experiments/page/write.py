@@ -59,22 +59,24 @@ def write(paths: list[str], html_path: str | None = None) -> str:
     """Writes the page of some run folders; returns where it is.
 
     Args:
-      paths: run folders, side by side.
-      html_path: str, or None for `report.html` in the first of them.
+      paths: run folders, or folders of them, such as a sweep's: all side by side.
+      html_path: str, or None for `report.html` in the first of `paths`.
 
     Raises:
       FileNotFoundError: a path is no run folder.
       UserError: none, or too many runs; or a damaged hparams.json.
     """
-    if not 1 <= len(paths) <= charts.MOST_RUNS:
+    found = [run for path in paths for run in folder.runs_in(path)]
+    if not 1 <= len(found) <= charts.MOST_RUNS:
         raise UserError(
-            f"A page shows 1 to {charts.MOST_RUNS} runs. Received: {len(paths)}"
+            f"A page shows 1 to {charts.MOST_RUNS} runs: name some, separated by "
+            f"commas. Received: {len(found)} {', '.join(map(os.path.basename, found))}"
         )
-    content = page([folder.read(path) for path in paths]).encode()
+    content = page([folder.read(path) for path in found]).encode()
     if len(content) > _MOST_BYTES:
         raise UserError(
             f"The page would be larger than {_MOST_BYTES:,} bytes: name fewer runs. "
-            f"Received: {len(content):,} bytes of {len(paths)} runs"
+            f"Received: {len(content):,} bytes of {len(found)} runs"
         )
     if html_path is None:
         html_path = os.path.join(os.path.expanduser(paths[0]), FILE)

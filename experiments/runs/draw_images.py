@@ -49,7 +49,7 @@ def draw(run, flags) -> None:
     elif kind == "prior":
         columns = min(columns, count)
         rows = -(-count // columns)
-    with tqdm.tqdm(total=rows * columns, unit="image", desc=kind) as bar:
+    with tqdm.tqdm(total=rows * columns, unit="image", desc=kind, disable=None) as bar:
         drawer = traversals.Traversals(
             run.model,
             flags.prior,

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from deltavae_tf import errors
@@ -128,14 +129,18 @@ def load(
 
 
 def preset(
-    name_or_folder: str,
+    folder: str,
+    card: Mapping[str, Any],
     data_dir: str | None = None,
     tmp_dir: str | None = None,
     download: bool = False,
 ) -> Trained:
-    """A preset as `load` gives a run; its folder is not one to write to."""
-    folder = preset_folder(name_or_folder)
-    card = loading.card(folder)
+    """A preset as `load` gives a run; its folder is not one to write to.
+
+    Args:
+      folder, card: of `verified_preset`; nothing is verified again.
+      data_dir, tmp_dir, download: as of `load`.
+    """
     hparams, identity = hparams_of(folder)
     options = Options(
         output_dir=folder,
@@ -145,19 +150,23 @@ def preset(
         download=download,
         use_test_set=bool(identity["eval_use_test_set"]),
     )
-    model = loading.from_preset(folder)
+    model = loading.of_verified(folder)
     return Trained(folder, model, hparams, card["steps"], card["weights"], options)
 
 
-def preset_folder(name_or_folder: str) -> str:
-    """The folder of a preset that programs can use: with its hyper-parameters."""
+def verified_preset(name_or_folder: str) -> tuple[str, dict]:
+    """(folder, card) of a preset that programs can use: with its hyper-parameters.
+
+    This is where its files are verified, before anything reads them.
+    """
     folder = loading.folder_of(name_or_folder)
-    if "hparams.json" not in loading.card(folder)["files"]:
+    card = loading.card(folder)
+    if "hparams.json" not in card["files"]:
         raise errors.UserError(
             "--preset must be one of experiments.preset, with an hparams.json. "
             f"Received: {folder}"
         )
-    return folder
+    return folder, card
 
 
 def data_dir_of(path: str) -> str | None:

@@ -5,27 +5,27 @@ from experiments.build import components
 from experiments.sets import fields, methods, registry, run_hparams
 
 
-def describe() -> str:
-    """All that --hparams_set, --problem and --hparams may name."""
-    lines = ["Hparams sets (--hparams_set):"]
-    for name in registry.set_names():
-        lines.append(_line(name, registry.meaning(name)))
-    lines += ["", "Data sets (--problem):"]
-    for name in datasets.names():
-        found = datasets.find(name)
-        lines.append(_line(name, f"{found.kind}: {found.source}"))
-    lines += ["", "Methods (--hparams=method=...), each a prior, posterior, objective:"]
-    for name, parts in methods.METHODS.items():
-        lines.append(_line(name, ", ".join(parts)))
+def describe() -> list[tuple[str, list[tuple[str, str]]]]:
+    """All that --hparams_set, --problem and --hparams may name: for each title, names
+    and what they mean.
+    """
+    sets = [(name, registry.meaning(name)) for name in registry.set_names()]
+    found = [("Hparams sets (--hparams_set):", sets)]
+    sources = {name: datasets.find(name) for name in datasets.names()}
+    data = [
+        (name, f"{source.kind}: {source.source}") for name, source in sources.items()
+    ]
+    found.append(("Data sets (--problem):", data))
+    combined = [(name, ", ".join(parts)) for name, parts in methods.METHODS.items()]
+    title = "Methods (--hparams=method=...), each a prior, posterior, objective:"
+    found.append((title, combined))
     for role in components.ROLES:
-        lines += ["", f"--hparams={role}=...:"]
-        for name, part in components.every(role).items():
-            kinds = "" if part.kinds == components.KINDS else f" ({part.kinds[0]})"
-            lines.append(_line(name, part.meaning + kinds))
+        parts = components.every(role).items()
+        found.append((f"--hparams={role}=...:", [(k, _part(v)) for k, v in parts]))
     for title, declared in _groups():
-        lines += ["", f"Fields of {title}, for --hparams=name=value,name=value:"]
-        lines += [_field(name, field) for name, field in declared.items()]
-    return "\n".join(lines)
+        title = f"Fields of {title}, for --hparams=name=value,name=value:"
+        found.append((title, [_field(*item) for item in declared.items()]))
+    return found
 
 
 def _groups():
@@ -50,12 +50,13 @@ def _groups():
             )
 
 
-def _line(name, what):
-    return f"  {name:<32} {what}"
+def _part(part):
+    only = "" if part.kinds == components.KINDS else f" ({part.kinds[0]})"
+    return part.meaning + only
 
 
 def _field(name, field):
     what = field.meaning
     if field.choices:
         what += f" ({' | '.join(map(str, field.choices))})"
-    return f"  {f'{name}: {field.type_name} = {field.default}':<44} {what}"
+    return f"{name}: {field.type_name} = {field.default}", what

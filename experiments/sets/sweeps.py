@@ -56,14 +56,15 @@ def find(name: str) -> Sweep:
     return _SWEEPS[name]
 
 
-def describe() -> str:
-    """What --list prints: every sweep and its settings."""
-    lines = []
-    for found in _SWEEPS.values():
-        lines.append(f"{found.name}: {found.meaning}")
-        for s in found.settings:
-            lines.append(f"  {s.name:<28} {s.hparams_set} {s.overrides}")
-    return "\n".join(lines)
+def describe() -> list[tuple[str, list[tuple[str, str]]]]:
+    """What --list prints: every sweep and, by name, what its settings are."""
+    return [
+        (
+            f"{found.name}: {found.meaning}",
+            [(s.name, f"{s.hparams_set} {s.overrides}") for s in found.settings],
+        )
+        for found in _SWEEPS.values()
+    ]
 
 
 def register(name: str, meaning: str, *settings: Setting) -> None:

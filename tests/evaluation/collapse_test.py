@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn import linear_model
 
 from deltavae_tf.evaluation import collapse, linear_probe
 
@@ -80,3 +81,18 @@ def test_the_probe_is_adam_on_logistic_regression():
     found = linear_probe.accuracy(x, label, x[:30], predicted[:30], 3, batch_size=60)
     assert found["accuracy"] == 1.0  # It says what Keras's says,
     assert found["train_accuracy"] == np.mean(predicted == label)  # right or wrong.
+
+
+def test_the_probe_is_scikit_learns_logistic_regression():
+    """On classes that overlap, where the optimum is one point, and is not far."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 4, 3000)
+    means = rng.normal(size=(4, 3, 2))
+    x = (means[label] + rng.normal(size=(3000, 3, 2))).astype("float32")
+    train_x, test_x = x[:2000], x[2000:]
+    oracle = linear_model.LogisticRegression(C=np.inf, max_iter=1000)
+    oracle.fit(train_x.reshape(2000, -1), label[:2000])
+    theirs = oracle.predict(test_x.reshape(1000, -1))
+    ours = linear_probe.fit(train_x, label[:2000], num_classes=4)(test_x)
+    assert 0.6 < np.mean(theirs == label[2000:]) < 0.95
+    assert np.mean(ours == theirs) > 0.96

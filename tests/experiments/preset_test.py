@@ -10,6 +10,17 @@ from experiments.runs import run as runs
 from experiments.runs.options import Options
 from tests.experiments import commands
 
+# Has the files that are verified remembered, and tells which they were.
+WATCH = """
+from deltavae_tf.presets import files
+real, files.seen = files._sha256, []
+files._sha256 = lambda path: (files.seen.append(os.path.basename(path)), real(path))[1]
+"""
+TOLD = """
+from deltavae_tf.presets import files
+print(*sorted(files.seen), flush=True)
+"""
+
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
@@ -27,10 +38,12 @@ def done(tmp_path_factory):
         "no run": ["experiments.preset", "--name=tiny", f"--output_dir={folder}/no"],
         "wrong name": [*preset, "--name=../up"],
         "make": [*preset, "--name=tiny", f"--to={made}"],
+        "watch": ["python", WATCH],
         "draw": [
             *("experiments.sample", f"--preset={made}", "--kind=reconstruction"),
             *("--rows=1", "--columns=2", f"--decode_to_file={folder}/drawn"),
         ],
+        "verified": ["python", TOLD],
         "unknown": [*sample, "--preset=fashion_mnist_41"],
         "both": [*sample, "--preset=fashion_mnist_14", run],
         "raw": [*sample, "--preset=fashion_mnist_14", "--raw_weights"],
@@ -62,6 +75,8 @@ def test_a_preset_is_drawn_from_at_once(done):
     assert found["draw"]["status"] == 0, found["draw"]["stderr"]
     assert (folder / "drawn.png").exists() and (folder / "drawn.npz").exists()
     assert not (folder / "made" / "samples").exists()
+    told = found["verified"]["stdout"].split()
+    assert told == ["hparams.json", "model.json", "weights.npz"]  # Each of them once.
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,24 @@ def test_runs_side_by_side(tmp_path):
     assert len(sources) == 6 + 2 * (3 + 3)
 
 
+def test_a_folder_of_runs_shows_those_inside(tmp_path):
+    demo = tmp_path / "demo"
+    for name in ("vae", "alone", "delta"):
+        run(demo / name, experiment=f"of_{name}")
+    (demo / "results.json").write_text("[]")
+    (demo / "empty").mkdir()
+    page = page_of(demo)  # It is written beside them.
+    assert (demo / "report.html").exists() and not (demo / "vae/report.html").exists()
+    places = [page.text.index(f"of_{name}") for name in ("alone", "delta", "vae")]
+    assert places == sorted(places) and "Not there" not in page.text
+    both = page_of(demo, run(tmp_path / "other", experiment="of_other"))
+    assert "of_vae" in both.text and "of_other" in both.text
+    for number in range(charts.MOST_RUNS):
+        run(demo / f"seed{number}", whole=False)
+    with pytest.raises(errors.UserError, match="Received: 9 alone, delta, seed0, "):
+        write.write([str(demo)])
+
+
 def test_a_killed_run_says_what_is_missing_and_what_makes_it(tmp_path):
     path = run(tmp_path / "it's", whole=False)
     page = page_of(path)
@@ -255,7 +273,7 @@ def test_what_cannot_be_a_page_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a run folder"):
         write.write([str(tmp_path)])
     most = charts.MOST_RUNS
-    with pytest.raises(errors.UserError, match=f"1 to {most} runs. Received: 0"):
+    with pytest.raises(errors.UserError, match=f"1 to {most} runs: .*Received: 0"):
         write.write([])
     with pytest.raises(errors.UserError, match=f"Received: {most + 1}"):
         write.write(["x"] * (most + 1))

@@ -219,7 +219,8 @@ register(
     "Ours",
     Setting("autoregressive", _FASHION, "method=autoregressive"),
     Setting("delta_vae", _FASHION),  # 16 slow channels: commits 116 bits.
-    Setting("vae", _FASHION, "method=vae"),
+    Setting("vae", _FASHION, "prior=standard_normal"),
+    Setting("delta_vae_elbo", _FASHION, "objective=elbo"),
 )
 register(
     "fashion_small",
@@ -237,18 +238,22 @@ register(
     "fashion_14_more",
     "further priors and methods at 14x14, of one seed. Ours",
     Setting("autoregressive", _FASHION, "method=autoregressive"),
+    Setting("delta_vae", _FASHION),
     Setting("delta_vae_slow_low", _FASHION, "latent_channels=4"),
     Setting("delta_vae_fast_low", _FASHION, "alpha_min=0.3,alpha_max=0.7"),
-    Setting("delta_vae_non_causal", _FASHION, "encoder=non_causal"),
-    Setting("independent", _FASHION, "method=independent_delta_vae"),
-    Setting("beta_0.3", _FASHION, "method=beta_vae,beta=0.3"),
-    Setting("free_bits_12", _FASHION, "method=free_bits,free_bits=12"),
-    Setting("vae_non_causal", _FASHION, "method=vae,encoder=non_causal"),
     Setting(
         "delta_vae_fast_high",
         _FASHION,
         "alpha_min=0.3,alpha_max=0.7,latent_channels=32",
     ),
-    Setting("annealing_1000", _FASHION, "method=kl_annealing,anneal_steps=1000"),
+    Setting("delta_vae_non_causal", _FASHION, "encoder=non_causal"),
+    Setting("vae_non_causal", _FASHION, "prior=standard_normal,encoder=non_causal"),
+    Setting(
+        "independent",
+        _FASHION,
+        "prior=standard_normal,posterior=independent_delta",
+    ),
+    Setting("beta_0.3", _FASHION, "method=beta_vae,beta=0.3"),
+    Setting("free_bits_12", _FASHION, "method=free_bits,free_bits=12"),
     Setting("geco_3.5", _FASHION, "method=geco,geco_distortion_bpd=3.5"),
 )

@@ -305,7 +305,7 @@ def fashion_demo():
     """10,000 embedded images at 14x14, a minute on two cores: the demo. Ours."""
     return registry.based_on(
         "fashion_14",
-        problem="fashion_mnist_demo", gray_levels=16,
+        problem="fashion_mnist_demo", gray_levels=16, latent_channels=8,
         decoder_layers=2, decoder_width=24, decoder_filter=48,
         batch_size=16, warmup_steps=50, decay_steps=2000, ema_decay=0.99,
         train_steps=2000, eval_every=2000, eval_steps=5,

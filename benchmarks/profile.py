@@ -132,9 +132,8 @@ def measure(hparams, steps):
     model, spec = plan.model_and_spec(hparams)
     counted = costs.of_step(model, spec, has_average=False)
     step = machine.step(model, spec)
-    seconds = machine.median(step)
+    rates, seconds = machine.measure(hparams.dtype, step)
     found = profile(step, steps)
-    rates = machine.rates(hparams.dtype)
     return {
         "dtype": hparams.dtype,
         "batch_size": hparams.batch_size,

@@ -83,8 +83,7 @@ def here(hparams):
     tensorflow_engine.Engine().prepare()  # As training does.
     model, spec = model_and_spec(hparams)
     counted = costs.of_step(model, spec, has_average=False)
-    seconds = machine.median(machine.step(model, spec))
-    rates = machine.rates(hparams.dtype)
+    rates, seconds = machine.measure(hparams.dtype, machine.step(model, spec))
     return {
         "hardware": run_folder.hardware(),
         "rates": dataclasses.asdict(rates),

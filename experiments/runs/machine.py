@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-_REPEATS = 10
 # Sizes at which a product and a convolution reach what the processor can. The
 # convolution is one of `cifar10_small`.
 _PRODUCT = (2048, 512, 512)
@@ -38,49 +37,75 @@ class Rates:
         return max(self.product_flops, self.convolution_flops)
 
 
-def rates(dtype: str) -> Rates:
-    """Measures this machine, in seconds.
+def measure(
+    dtype: str, step: Callable[[], Any] | None = None, rounds: int = 12
+) -> tuple[Rates, float | None]:
+    """Measures this machine, in seconds, and a step among it.
+
+    All are called in turn: what else the machine does, and how fast its processor
+    happens to run, is then the same for each.
 
     Args:
       dtype: str, a set's: "float32", "mixed_bfloat16", "bfloat16" ...
+      step: callable that returns tensors; None to measure the rates alone.
+      rounds: int, of which the median counts.
+
+    Returns:
+      `Rates`, seconds of a step.
     """
     dtype = dtype.removeprefix("mixed_")
+    rng = np.random.default_rng(0)
+
+    def numbers(*shape):
+        return tf.cast(tf.constant(rng.normal(size=shape), tf.float32), dtype)
+
     rows, inner, columns = _PRODUCT
-    a, b = (tf.ones(shape, dtype) for shape in ((rows, inner), (inner, columns)))
-    product = tf.function(lambda: tf.matmul(a, b))
-    images, kernel = tf.ones(_IMAGES, dtype), tf.ones(_KERNEL, dtype)
-    convolution = tf.function(lambda: tf.nn.conv2d(images, kernel, 1, "VALID"))
-    outputs = np.prod(convolution().shape)
-    numbers = _BYTES // 4
+    a, b = numbers(rows, inner), numbers(inner, columns)
+    images, kernel = numbers(*_IMAGES), numbers(*_KERNEL)
     # In place: else the operating system's work for fresh memory is measured too.
-    memory = tf.Variable(tf.zeros([numbers]))
-    step = tf.ones([numbers])
-    add = tf.function(lambda: memory.assign_add(step))
-    return Rates(
+    memory = tf.Variable(tf.zeros([_BYTES // 4]))
+    one = tf.ones([_BYTES // 4])
+    functions = {
+        "product": tf.function(lambda: tf.matmul(a, b)[0, 0]),
+        "convolution": tf.function(
+            lambda: tf.nn.conv2d(images, kernel, 1, "VALID")[0, 0, 0]
+        ),
+        "memory": tf.function(lambda: memory.assign_add(one)[0]),
+    }
+    if step is not None:
+        functions["step"] = step
+    seconds = medians(functions, rounds)
+    positions = np.prod(_IMAGES[:3]) * (1 - 2 / _IMAGES[1]) * (1 - 2 / _IMAGES[2])
+    found = Rates(
         dtype,
-        2 * rows * inner * columns / fastest(product),
-        2 * outputs * np.prod(_KERNEL[:3]) / fastest(convolution),
-        3 * _BYTES / fastest(lambda: (add(), memory[0])[1]),
+        2 * rows * inner * columns / seconds["product"],
+        float(2 * positions * np.prod(_KERNEL)) / seconds["convolution"],
+        3 * _BYTES / seconds["memory"],
     )
+    return found, seconds.get("step")
 
 
-def fastest(function: Callable[[], Any], repeats: int = _REPEATS) -> float:
-    """The least seconds of several calls; what it returns is waited for."""
-    return min(_seconds(function, repeats))
+def medians(
+    functions: Mapping[str, Callable[[], Any]], rounds: int
+) -> dict[str, float]:
+    """The median seconds of functions that are called in turn.
 
+    Args:
+      functions: name -> callable, whose tensors are waited for.
+      rounds: int.
+    """
 
-def median(function: Callable[[], Any], repeats: int = _REPEATS) -> float:
-    """The median seconds of several calls; what it returns is waited for."""
-    return float(np.median(_seconds(function, repeats)))
-
-
-def _seconds(function, repeats):
-    found = []
-    for _ in range(repeats + 2):
+    def seconds(function):
         start = time.perf_counter()
         tf.nest.map_structure(lambda x: x.numpy(), function())
-        found.append(time.perf_counter() - start)
-    return found[2:]  # The first calls make graphs and kernels.
+        return time.perf_counter() - start
+
+    found: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds + 1):  # The first makes graphs and kernels.
+        for name, function in functions.items():
+            seconds(function)  # Brings its own arrays into the caches.
+            found[name].append(seconds(function))
+    return {name: float(np.median(times[1:])) for name, times in found.items()}
 
 
 def step(

@@ -87,6 +87,7 @@ def test_a_step_runs_on_an_arbitrary_batch():
     )
     spec = {
         "image": tf.TensorSpec([2, 4, 4, 1], tf.uint8),
+        "index": tf.TensorSpec([2], tf.int32),
         "mask": tf.TensorSpec([2], tf.float32),
     }
     assert float(machine.step(model, spec)()["loss"]) == 2

@@ -186,6 +186,20 @@ def rematerialize(
     return keras.remat(pure)(values, *inputs)
 
 
+def custom_gradient(function: Callable) -> Callable:
+    """`keras.ops.custom_gradient`, whose arguments may be variables.
+
+    Args:
+      function: callable of tensors, returns a tensor and the function of the gradient
+        of that tensor which returns those of the arguments.
+    """
+    derived = ops.custom_gradient(function)
+    if name == "jax":
+        return derived
+    # TensorFlow wants to be told of each variable that is read within.
+    return lambda *args: derived(*(tf.convert_to_tensor(x) for x in args))
+
+
 def barrier(tensors: Any) -> Any:
     """The same tensors; a compiler does not know that they are (on JAX).
 

@@ -3,14 +3,20 @@ r"""What an hparams set will cost on a machine, before anybody pays for one.
   python -m experiments.plan --hparams_set=cifar10_best --tpu_num_shards=8
   python -m experiments.plan --hparams_set=imagenet32_best --tpu_num_shards=128 \
       --hparams=dtype=mixed_bfloat16 --peak_tflops=400 --memory_gbs=3000
+  python -m experiments.plan --hparams_set=cifar10_small --here
 
 Prints parameters, operations and bytes of a training step, the memory that one core
 needs, and bounds on the time of a step, for accelerators whose published peak rates are
 known or for --peak_tflops and --memory_gbs. The batch is divided among
 --tpu_num_shards cores (or GPUs). Everything is counted from the step's graph; nothing
 is run, and no accelerator is needed.
+
+--here runs the step as well, on the machine at hand: it measures what products,
+convolutions and memory reach here, and prints the step beside its floor. A minute;
+leave the machine alone meanwhile.
 """
 
+import dataclasses
 import json
 
 from experiments import flags
@@ -23,6 +29,9 @@ _MEMORY = flags.flags.DEFINE_float(
     "memory_gbs", None, "Memory bandwidth of one core, 1e9 bytes a second."
 )
 _JSON = flags.flags.DEFINE_bool("as_json", False, "Print one JSON object instead.")
+_HERE = flags.flags.DEFINE_bool(
+    "here", False, "Measure this machine, and the step on it, beside the floor."
+)
 
 # One core each: bfloat16 operations a second, bytes of memory a second, bytes of
 # memory. Google's documentation of Cloud TPU; the H100's are rates that large products
@@ -44,20 +53,64 @@ def count(hparams, num_cores):
             "--tpu_num_shards must divide the batch. "
             f"Received: batch_size={hparams.batch_size}, {num_cores} cores"
         )
+    from experiments.runs import costs
+
+    model, spec = model_and_spec(hparams, num_cores)
+    return costs.of_step(model, spec, has_average=hparams.ema_decay > 0)
+
+
+def model_and_spec(hparams, num_cores=1):
+    """The model of a set; the `tf.TensorSpec`s of a batch on one of `num_cores`."""
     import tensorflow as tf
 
     from experiments import build
-    from experiments.runs import costs, data
+    from experiments.runs import data
     from experiments.runs.options import Options
 
-    model = build.model(hparams)
     spec = data.of(hparams, Options(output_dir="")).batch_spec(
         hparams.batch_size // num_cores
     )
-    batch = {
+    return build.model(hparams), {
         name: tf.TensorSpec(*shape_and_type) for name, shape_and_type in spec.items()
     }
-    return costs.of_step(model, batch, has_average=hparams.ema_decay > 0)
+
+
+def here(hparams):
+    """The step of a set on this machine, beside its floor: a JSON-able dict."""
+    from deltavae_tf.training import run_folder, tensorflow_engine
+    from experiments.runs import costs, machine
+
+    tensorflow_engine.Engine().prepare()  # As training does.
+    model, spec = model_and_spec(hparams)
+    counted = costs.of_step(model, spec, has_average=False)
+    rates, seconds = machine.measure(hparams.dtype, machine.step(model, spec))
+    return {
+        "hardware": run_folder.hardware(),
+        "rates": dataclasses.asdict(rates),
+        "floor": machine.floor(counted, rates, seconds),
+    }
+
+
+def text_here(name, hparams, found):
+    """What `here` found, for the terminal."""
+    from deltavae_tf.evaluation import tables
+
+    rates = found["rates"]
+    rows = [
+        {"of a step": name, "": f"{value:,.4g}{'' if '/' in name else ' ms'}"}
+        for name, value in found["floor"].items()
+    ]
+    return "\n".join(
+        [
+            f"{name} ({hparams.dtype}), {hparams.batch_size} examples, on "
+            f"{found['hardware']}",
+            f"Measured here: products {rates['product_flops'] / 1e9:,.0f} GFLOP/s and "
+            f"convolutions {rates['convolution_flops'] / 1e9:,.0f} ({rates['dtype']}), "
+            f"memory {rates['bytes_per_second'] / 1e9:,.1f} GB/s",
+            "",
+            tables.terminal(rows),
+        ]
+    )
 
 
 def report(found, rates):
@@ -154,15 +207,27 @@ def main(_):
         rates = {"given rates": (_PEAK.value * 1e12, _MEMORY.value * 1e9, None)}
     hparams = flags.hparams()
     quiet.libraries(info=False)
+    asked = {
+        "hparams_set": FLAGS.hparams_set or FLAGS.problem,
+        "dtype": hparams.dtype,
+        "batch_size": hparams.batch_size,
+        "cores": 1 if _HERE.value else FLAGS.tpu_num_shards,
+    }
+    if _HERE.value:
+        if FLAGS["tpu_num_shards"].present and FLAGS.tpu_num_shards != 1:
+            raise errors.UserError(
+                "--here measures a whole batch on the machine at hand: leave out "
+                f"--tpu_num_shards. Received: {FLAGS.tpu_num_shards}"
+            )
+        plan = here(hparams)
+        if _JSON.value:
+            print(json.dumps({**asked, **plan}, indent=1))
+        else:
+            print(text_here(asked["hparams_set"], hparams, plan))
+        return
     found = count(hparams, FLAGS.tpu_num_shards)
     plan = report(found, rates)
     if _JSON.value:
-        asked = {
-            "hparams_set": FLAGS.hparams_set or FLAGS.problem,
-            "dtype": hparams.dtype,
-            "batch_size": hparams.batch_size,
-            "cores": FLAGS.tpu_num_shards,
-        }
         print(json.dumps({**asked, **plan}, indent=1))
     else:
         print(

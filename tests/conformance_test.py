@@ -88,6 +88,7 @@ LAYERS = {
         lambda: {"encoder": image_encoder.ImageEncoder(2, 1, 8, 7), "rate": 0.2},
         lambda: (image(),),
     ),
+    "LayerNorm": ({"epsilon": 1e-3}, lambda: (values(B, H, C),)),
     "Linear": (
         {"units": 4, "normalization": "weight"},
         lambda: (values(B, H, C),),

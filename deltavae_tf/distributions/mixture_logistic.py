@@ -244,12 +244,13 @@ class DiscretizedLogisticMixture(backend.tfd.Distribution):
         loc = self.loc * self._half_range
         if self.coefficients is None:
             return loc
-        weight = ops.tanh(self.coefficients)
+        # Not by slices: their gradient on TensorFlow is many times slower.
+        weights = ops.unstack(ops.tanh(self.coefficients), 3, axis=-2)
         red, green = centered[..., 0, :], centered[..., 1, :]
         shift = [
-            ops.zeros_like(weight[..., 0, :]) * red,
-            weight[..., 0, :] * red,
-            weight[..., 1, :] * red + weight[..., 2, :] * green,
+            ops.zeros_like(weights[0]) * red,
+            weights[0] * red,
+            weights[1] * red + weights[2] * green,
         ]
         return loc + ops.stack(shift, axis=-2)
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from deltavae_tf import noise
 from deltavae_tf.backend import Tensor
-from deltavae_tf.layers import attention, dropout
+from deltavae_tf.layers import attention, dropout, layer_norm
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
@@ -45,9 +45,7 @@ class SequenceBlock(keras.layers.Layer):
         shape, policy = (None, None, channels), self.dtype_policy
 
         def norm(name):
-            layer = keras.layers.LayerNormalization(
-                epsilon=1e-6, name=name, dtype=policy
-            )
+            layer = layer_norm.LayerNorm(name=name, dtype=policy)
             layer.build(shape)
             return layer
 

@@ -8,7 +8,7 @@ from keras import ops
 from deltavae_tf import noise
 from deltavae_tf import segments as places
 from deltavae_tf.backend import Tensor
-from deltavae_tf.layers import dropout, positions, sequence_block
+from deltavae_tf.layers import dropout, layer_norm, positions, sequence_block
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
@@ -63,9 +63,7 @@ class SequenceStack(keras.layers.Layer):
             )
             for i in range(num_layers)
         ]
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, name="norm", dtype="float32"
-        )
+        self.norm = layer_norm.LayerNorm(name="norm", dtype="float32")
 
     def build(self, inputs_shape: Any, segments_shape: Any = None) -> None:
         for block in self.blocks:

@@ -10,6 +10,7 @@ from keras import ops
 
 from deltavae_tf import errors
 from deltavae_tf.backend import Tensor
+from deltavae_tf.layers import layer_norm as norms
 
 NORMALIZATIONS = ("layer", "weight")
 
@@ -159,7 +160,7 @@ def layer_norm(normalization: str, **kwargs: Any) -> keras.layers.Layer:
     nothing. `kwargs`: `name`, `dtype`."""
     if normalization == "weight":
         return keras.layers.Identity(**kwargs)
-    return keras.layers.LayerNormalization(epsilon=1e-6, **kwargs)
+    return norms.LayerNorm(**kwargs)
 
 
 def num_weights(layer: keras.layers.Layer) -> int:

@@ -296,7 +296,7 @@ def test_a_loss_for_compile_is_refused(untouched):
 
 def test_weight_norm_starts_from_the_data():
     model, batch = make(normalization="weight"), batch_of(32)
-    from deltavae_tf.layers import weight_norm
+    from deltavae_tf.layers import layer_norm, weight_norm
 
     layers = [
         x
@@ -304,7 +304,7 @@ def test_weight_norm_starts_from_the_data():
         if isinstance(x, weight_norm.KernelAndBias)
     ]
     kinds = {type(x) for x in model.decoder._flatten_layers()}
-    assert keras.layers.LayerNormalization not in kinds  # One or the other.
+    assert layer_norm.LayerNorm not in kinds  # One or the other.
     model.initialize_from(batch)
     outputs = []
     original = weight_norm.KernelAndBias.apply_to

@@ -257,14 +257,9 @@ register(
     Setting("free_bits_12", _FASHION, "method=free_bits,free_bits=12"),
     Setting("geco_3.5", _FASHION, "method=geco,geco_distortion_bpd=3.5"),
 )
-_AS_LONG = "train_steps=1000,decay_steps=1000"
 register(
     "lm1b_slow",
-    "sentences of LM1B: slow latents, the paper's alphas, and what they cost. Ours",
+    "sentences of LM1B: slow latents, and what they cost. Ours",
     Setting("autoregressive", "lm1b_slow", "method=autoregressive"),
     Setting("delta_vae", "lm1b_slow"),
-    Setting(
-        "delta_vae_paper_alphas", "lm1b_small", "train_steps=1000,decay_steps=1000"
-    ),
-    Setting("vae", "lm1b_slow", "prior=standard_normal"),
 )

@@ -262,4 +262,5 @@ register(
     "sentences of LM1B: slow latents, and what they cost. Ours",
     Setting("autoregressive", "lm1b_slow", "method=autoregressive"),
     Setting("delta_vae", "lm1b_slow"),
+    Setting("vae", "lm1b_slow", "prior=standard_normal"),
 )

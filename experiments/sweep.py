@@ -200,6 +200,7 @@ def collect(sweep, every, failed, partial=False):
             f"No run of {sweep.name!r} is measured: there is nothing to write. "
             f"Received: {failed}"
         )
+    results.add_gains(found, _TWIN)
     results.write(_RESULTS.value, sweep.meaning, found, failed, _HARDWARE.value)
     print(f"Wrote {_RESULTS.value}: {len(found)} runs, {len(failed)} failed")
 

@@ -12,6 +12,7 @@ import json
 import os
 
 from deltavae_tf.evaluation import record as records
+from deltavae_tf.evaluation.metrics import rate_information
 from deltavae_tf.training import checkpoints, run_folder
 
 SCHEMA = 1
@@ -46,6 +47,28 @@ def entry(path: str, name: str, setting: str, curve: bool = False) -> dict:
     if curve:
         found["curve"] = records.rounded([_bounds(row) for row in rows])
     return found
+
+
+def add_gains(found: list[dict], twin_setting: str) -> None:
+    """Adds the gain of runs that were measured before the decoder alone of their seed.
+
+    Args:
+      found: list of `entry`; changed in place.
+      twin_setting: str, the setting that is the decoder alone.
+    """
+    twins = {
+        row["seed"]: row["weights"] for row in found if row["setting"] == twin_setting
+    }
+    for row in found:
+        for name, parts in row["weights"].items():
+            twin = twins.get(row["seed"], {}).get(name)
+            numbers = parts["held_out"]
+            if twin is None or row["setting"] == twin_setting or "gain" in numbers:
+                continue
+            distortion = twin["held_out"]["distortion_nats"]
+            gain = rate_information.gain_over(distortion, numbers)
+            if gain is not None:
+                numbers["gain"] = records.rounded(gain)
 
 
 def _bounds(row):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from deltavae_tf.training import run_folder
+from experiments.runs import results
 from tests.experiments import commands as programs
 
 NAMES = ["delta_vae-seed0", "autoregressive-seed0"]
@@ -246,6 +247,24 @@ def test_what_is_not_measured_is_named(folder, commands):
     assert f"Left out: half.json, {NAMES[0]}: not measured yet" in tables["stdout"]
     assert "Left out: nothing.json: " in tables["stdout"]
     assert "not reproduced yet" in tables["stdout"]
+
+
+def test_a_run_measured_before_its_twin_tells_its_gain_too():
+    def row(setting, distortion, rate, seed=0, **more):
+        numbers = {"distortion_nats": distortion, "rate_aux_nats": rate, **more}
+        weights = {"average": {"held_out": numbers}}
+        return {"setting": setting, "seed": seed, "weights": weights}
+
+    found = [
+        row("delta_vae", 90.0, 20.0),
+        row("delta_vae", 90.0, 20.0, seed=1),  # Its decoder alone is not measured.
+        row("told already", 90.0, 20.0, gain=0.25),
+        row("collapsed", 100.0, 1e-6),
+        row("autoregressive", 100.0, 0.0),
+    ]
+    results.add_gains(found, "autoregressive")
+    gains = [run["weights"]["average"]["held_out"].get("gain") for run in found]
+    assert gains == [0.5, None, 0.25, None, None]
 
 
 def test_a_figure_of_what_there_is_names_the_rest(commands):

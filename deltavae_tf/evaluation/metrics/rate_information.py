@@ -1,5 +1,7 @@
 """What the rate could carry, and what the carried bits save."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from deltavae_tf import units
@@ -51,7 +53,19 @@ def frontier(context: Context) -> float | None:
 )
 def gain(context: Context) -> float | None:
     """(twin's distortion - distortion) / auxiliary rate: 1 if no bit is wasted."""
-    rate = context.likelihood()["rate_aux_nats"]
-    if context.twin_distortion is None or rate < _LEAST_RATE:
+    if context.twin_distortion is None:
         return None
-    return (context.twin_distortion - context.likelihood()["distortion_nats"]) / rate
+    return gain_over(context.twin_distortion, context.likelihood())
+
+
+def gain_over(twin_distortion: float, found: Mapping[str, float]) -> float | None:
+    """The gain of measured numbers; None where the latents carry nothing.
+
+    Args:
+      twin_distortion: float, nats per example, of the decoder alone.
+      found: with `distortion_nats` and `rate_aux_nats`.
+    """
+    rate = found["rate_aux_nats"]
+    if rate < _LEAST_RATE:
+        return None
+    return (twin_distortion - found["distortion_nats"]) / rate

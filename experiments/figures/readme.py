@@ -35,6 +35,7 @@ _DEMO = (*_RATES, "nelbo_aux_bpd", "probe_accuracy", "reconstruction_agreement")
 _SWEEPS = ("sweep_fashion*.json", "sweep_cifar10_collapse.json", "sweep_digits.json")
 _DELTA, _PLAIN, _ALONE = ("delta_vae", "delta_vae_20"), ("vae",), ("autoregressive",)
 _TEXTS = ("lm1b_small", "documents")
+_SLOW = "sweep_lm1b_slow"
 _TITLES = {
     "fashion_mnist": "Fashion-MNIST",
     "cifar10": "CIFAR-10",
@@ -180,6 +181,9 @@ def all_results(folder: str) -> str:
         found = dataclasses.replace(files[0], runs=runs, failed={})
         settings = [(name,) for name in names]
         rows.append(_row(found, settings, *["_per_token"] * 2, ", nats/token"))
+    slow = read(f"{folder}/{_SLOW}.json")
+    note = ", slow alphas, nats/token"
+    rows.append(_row(slow, (_DELTA, _PLAIN, _ALONE), *["_per_token"] * 2, note))
     header = ["test data", "plain VAE: rate", "delta-VAE: rate (committed)", "aux rate"]
     header += ["cost: delta-VAE", "plain VAE", "decoder alone", "probe %"]
     return tables.markdown([*header, "steps, seeds"], filter(None, rows))

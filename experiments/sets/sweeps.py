@@ -223,14 +223,8 @@ register(
     Setting("delta_vae_elbo", _FASHION, "objective=elbo"),
 )
 register(
-    "fashion_small",
-    "the same at 28x28. Ours",
-    Setting("autoregressive", "fashion_small", "method=autoregressive"),
-    Setting("delta_vae", "fashion_small"),
-)
-register(
     "fashion",
-    "the same, longer. Ours",
+    "the same at 28x28. Ours",
     Setting("autoregressive", "fashion", "method=autoregressive"),
     Setting("delta_vae", "fashion"),
 )

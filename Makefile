@@ -3,7 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 JAX_TESTS := tests/jax_backend_test.py tests/experiments/jax_run_test.py \
-	tests/users_models_test.py tests/users_states_test.py
+	tests/users_states_test.py
+JAX_USERS := tests/users_models_test.py
 TF219_TESTS := tests/models tests/training tests/layers tests/sampling \
 	tests/distributions tests/evaluation tests/conformance_test.py tests/export_test.py
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -52,6 +53,7 @@ test-xla: $(BIN)/.dev ## What a TPU asks for: every set's step and sampler as st
 test-slow: $(BIN)/.dev .venv-jax/bin/.jax ## What takes minutes: kills, workers, XLA at every size, other environments.
 	$(BIN)/python $(PYTEST) -m slow
 	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -m slow $(JAX_TESTS)
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -m "slow or not slow" $(JAX_USERS)
 
 lint: $(BIN)/.dev ## Ruff, and mypy on the library.
 	$(BIN)/ruff check .

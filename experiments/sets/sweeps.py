@@ -219,7 +219,7 @@ register(
     "Ours",
     Setting("autoregressive", _FASHION, "method=autoregressive"),
     Setting("delta_vae", _FASHION),  # 16 slow channels: commits 116 bits.
-    Setting("vae", _FASHION, "prior=standard_normal"),
+    Setting("vae", _FASHION, "method=vae"),
     Setting("delta_vae_elbo", _FASHION, "objective=elbo"),
 )
 register(
@@ -233,6 +233,7 @@ register(
     "further priors and methods at 14x14, of one seed. Ours",
     Setting("autoregressive", _FASHION, "method=autoregressive"),
     Setting("delta_vae", _FASHION),
+    Setting("vae_annealed", _FASHION, "prior=standard_normal"),
     Setting("delta_vae_slow_low", _FASHION, "latent_channels=4"),
     Setting("delta_vae_fast_low", _FASHION, "alpha_min=0.3,alpha_max=0.7"),
     Setting(

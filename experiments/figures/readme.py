@@ -70,7 +70,7 @@ def two_commands(folder: str) -> str:
             "`make demo`",
             "trains three small models on embedded images of Fashion-MNIST, prints the "
             "table below, draws a picture as above",
-            f"{minutes} minutes",
+            f"{minutes} minutes after the install",
         ],
         [
             "`make test`",

@@ -9,7 +9,8 @@ encoded text are put beside them, or in --tmp_dir where one may not write. The f
 time takes as long as encoding does: some 30 million lines for the whole benchmark.
 
 Sets: lm1b and lm1b_packed (Table 5); lm1b_small, one shard, minutes on a laptop, with
-lm1b_small_standard_normal (the plain VAE) and lm1b_small_no_latents (the twin). Other
+lm1b_small_standard_normal (the plain VAE) and lm1b_small_no_latents (the twin);
+lm1b_slow, whose latents say something of the sentence. Other
 shards, such as held-out ones:
 
   python -m experiments.lm1b --hparams_set=lm1b_small --data_dir=~/lm1b \

@@ -165,7 +165,7 @@ for _name in ("cifar10_best", "imagenet32_best", "cifar10_ablation"):
 
 @registry.register("imagenet32_small")
 def imagenet32_small():
-    """ImageNet 32x32 on a laptop's CPU: the size of cifar10_small: ten minutes of one core. Ours."""
+    """ImageNet 32x32 on a laptop's CPU: the size of cifar10_small. Ours."""
     return registry.based_on("cifar10_small", problem="imagenet32")
 
 
@@ -280,7 +280,7 @@ def fashion_14():
 
 @registry.register("fashion_small")
 def fashion_small():
-    """Fashion-MNIST at 28x28, the size of cifar10_small: ten minutes of one core. Ours."""
+    """Fashion-MNIST at 28x28: ten minutes of one core. Ours."""
     return registry.based_on(
         "fashion_14", image_size=28,
         decoder_layers=4, encoder_width=32, decoder_width=48,

@@ -8,18 +8,14 @@ look, in turns, and prints the ratio; beside it the seconds that `fit` takes to 
 once at 50,000 such images in an array. Leave the machine alone meanwhile.
 """
 
-import argparse
-import datetime
-import time
 from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import ours, speed, timing
+from benchmarks import command, ours, timing
 from deltavae_tf import backend
 from deltavae_tf.models import inputs
-from deltavae_tf.training import checkpoints, run_folder
 
 NUM_IMAGES = 50_000
 
@@ -34,16 +30,14 @@ def measure(name, batch_size, num_batches, repeats):
     stream = stream.batch(batch_size)
 
     def epoch():
-        start = time.perf_counter()
-        model.fit(stream, verbose=0)
-        return time.perf_counter() - start
+        return timing.measure(lambda: model.fit(stream, verbose=0), 1, warm_up=0)
 
     epoch()  # Traces.
     seconds = {"with": [], "without": []}
     for _ in range(repeats):
-        seconds["with"].append(epoch())
+        seconds["with"] += epoch()
         with mock.patch.object(backend, "map_checked", lambda data, look: data):
-            seconds["without"].append(epoch())
+            seconds["without"] += epoch()
     found = {name: timing.summary(s) for name, s in seconds.items()}
     found["with_over_without"] = timing.ratio(found["with"], found["without"])
     looks = timing.measure(lambda: inputs.check_arrays(model, images), repeats)
@@ -53,11 +47,7 @@ def measure(name, batch_size, num_batches, repeats):
 
 def main(arguments=None):
     """Measures, prints, writes."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.checks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("checks", __doc__)
     add = parser.add_argument
     add("--model", default="tiny", choices=sorted(ours.MODELS), help="whose step")
     add("--batch_size", type=int, default=16)
@@ -73,10 +63,7 @@ def main(arguments=None):
         print(f"{name}: {timing.sentence(row)}")
     if options.output:
         found["settings"] = {k: v for k, v in vars(options).items() if k != "output"}
-        found["hardware"] = run_folder.hardware()
-        found["versions"] = speed.versions()
-        found["measured"] = datetime.date.today().isoformat()
-        checkpoints.write_json(options.output, found)
+        command.write(options.output, found)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ per second of one process on one core, on two, and of two workers with a core ea
 the same global batch. Leave the machine alone meanwhile.
 """
 
-import argparse
 import datetime
 import json
 import os
@@ -188,15 +187,12 @@ PARTS = {"overhead": overhead, "resume": resume, "scaling": scaling}
 
 def main():
     """Measures, prints, and keeps what it found in the file, whose other parts stay."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.engine",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    from benchmarks import command
+
+    parser = command.parser("engine", __doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--output", help="a JSON file")
     options = parser.parse_args()
-    from benchmarks import speed
     from deltavae_tf.training import checkpoints, run_folder
 
     for part in options.parts:
@@ -207,7 +203,7 @@ def main():
         path = pathlib.Path(options.output)
         results = json.loads(path.read_text()) if path.exists() else {}
         results["hardware"] = run_folder.hardware()
-        results["versions"] = speed.versions()
+        results["versions"] = command.versions()
         found["measured"] = datetime.date.today().isoformat()
         results[part] = found
         checkpoints.write_json(path, results)

@@ -10,8 +10,6 @@ how many draws of the two, of the same seeds, are the same images. Leave the mac
 alone meanwhile.
 """
 
-import argparse
-import datetime
 import json
 import os
 import pathlib
@@ -19,8 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks import speed, timing
-from deltavae_tf.training import checkpoints, run_folder
+from benchmarks import command, timing
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KINDS = {"graph": [], "xla": ["--xla_compile"]}
@@ -87,11 +84,7 @@ def _python(arguments, folder):
 
 def main(arguments=None):
     """Measures, prints, writes."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.exported",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("exported", __doc__)
     add = parser.add_argument
     add("--output_dir", required=True, help="the folder of a trained image run")
     add("--prior", default="training", help="whose latents; see docs/export.md")
@@ -109,10 +102,7 @@ def main(arguments=None):
             print(f"{kind}, batch {size}: {words}")
         print(f"  {timing.sentence(found[f'graph_over_xla_batch_{size}'])}")
     if options.output:
-        found["hardware"] = run_folder.hardware()
-        found["versions"] = speed.versions()
-        found["measured"] = datetime.date.today().isoformat()
-        checkpoints.write_json(options.output, found)
+        command.write(options.output, found)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,15 @@ memory reaches, both measured here. What a cache holds is quicker than memory: a
 operation may lie below its floor. Milliseconds of a step, summed over threads.
 """
 
-import argparse
 import collections
 import datetime
 import glob
-import json
 import os
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from deltavae_tf.evaluation import tables
+from experiments import terminal
 
 # TensorFlow's name of an operation that oneDNN computes -> its name in the graph.
 _ONE_DNN = ("_MklNative", "_Mkl")
@@ -148,15 +146,23 @@ def measure(hparams, steps):
     }
 
 
+def text(found):
+    """What `measure` found, for the terminal; without operations below .5 %."""
+    lines = [
+        f"{name:20s} {value:10.4g}{'' if '/' in name else ' ms'}"
+        for name, value in found["floor_ms"].items()
+    ]
+    shown = [row for row in found["operations"] if row["share"] >= 0.005]
+    return "\n".join([*lines, terminal.rows(shown)])
+
+
 def main(arguments=None):
     """Profiles, prints and writes."""
+    from benchmarks import command
+    from deltavae_tf.training import checkpoints
     from experiments import sets
 
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.profile",
-        description=__doc__.partition("\n")[2],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("profile", __doc__.partition("\n")[2])
     add = parser.add_argument
     add("--hparams_set", required=True)
     add("--hparams", default="", help="changes to the set, such as 'batch_size=8'")
@@ -166,15 +172,11 @@ def main(arguments=None):
     hparams = sets.hparams(options.hparams_set, options.hparams)
     found = {"hparams_set": options.hparams_set, "changes": options.hparams}
     found |= measure(hparams, options.steps)
-    for name, value in found["floor_ms"].items():
-        print(f"{name:20s} {value:10.4g}{'' if '/' in name else ' ms'}")
-    print(tables.terminal([r for r in found["operations"] if r["share"] >= 0.005]))
+    print(text(found))
     path = options.output or os.path.join(
         os.path.dirname(__file__), "results", f"profile_{options.hparams_set}.json"
     )
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(found, file, indent=1)
-        file.write("\n")
+    checkpoints.write_json(path, found)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from benchmarks import likelihood, ours, pixel_cnn, timing
+from benchmarks import command, likelihood, ours, pixel_cnn, timing
 from deltavae_tf import backend
 from deltavae_tf.training import checkpoints, run_folder
 
@@ -191,7 +191,7 @@ def write(path, part, name, found, options):
     found["measured"] = {
         "date": datetime.date.today().isoformat(),
         "hardware": run_folder.hardware(),
-        "versions": versions(),
+        "versions": command.versions(),
         "image_shape": list(options.image_shape),
     }
     results.setdefault(part, {}).setdefault(name, {}).update(found)
@@ -199,23 +199,9 @@ def write(path, part, name, found, options):
     checkpoints.write_json(path, results)
 
 
-def versions():
-    """Versions that times depend on."""
-    import keras
-    import tensorflow as tf
-    import tensorflow_probability as tfp
-
-    modules = (tf, keras, tfp)
-    return {m.__name__: m.__version__ for m in modules}
-
-
 def parse(arguments=None):
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed",
-        description=__doc__.partition("\n")[2],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("speed", __doc__.partition("\n")[2])
     add = parser.add_argument
     add("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     add(

@@ -93,7 +93,7 @@ def here(hparams):
 
 def text_here(name, hparams, found):
     """What `here` found, for the terminal."""
-    from deltavae_tf.evaluation import tables
+    from experiments import terminal
 
     rates = found["rates"]
     rows = [
@@ -108,7 +108,7 @@ def text_here(name, hparams, found):
             f"convolutions {rates['convolution_flops'] / 1e9:,.0f} ({rates['dtype']}), "
             f"memory {rates['bytes_per_second'] / 1e9:,.1f} GB/s",
             "",
-            tables.terminal(rows),
+            terminal.rows(rows),
         ]
     )
 
@@ -220,21 +220,11 @@ def main(_):
                 f"--tpu_num_shards. Received: {FLAGS.tpu_num_shards}"
             )
         plan = here(hparams)
-        if _JSON.value:
-            print(json.dumps({**asked, **plan}, indent=1))
-        else:
-            print(text_here(asked["hparams_set"], hparams, plan))
-        return
-    found = count(hparams, FLAGS.tpu_num_shards)
-    plan = report(found, rates)
-    if _JSON.value:
-        print(json.dumps({**asked, **plan}, indent=1))
+        words = text_here(asked["hparams_set"], hparams, plan)
     else:
-        print(
-            text(
-                FLAGS.hparams_set or FLAGS.problem, hparams, FLAGS.tpu_num_shards, plan
-            )
-        )
+        plan = report(count(hparams, asked["cores"]), rates)
+        words = text(asked["hparams_set"], hparams, asked["cores"], plan)
+    print(json.dumps({**asked, **plan}, indent=1) if _JSON.value else words)
 
 
 if __name__ == "__main__":

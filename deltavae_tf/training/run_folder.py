@@ -256,6 +256,22 @@ class RunFolder:
         return len(lines) - len(kept)
 
 
+def runs_in(path: str | os.PathLike) -> list[str]:
+    """The run folders that a path names: itself, or else those inside it, by name.
+
+    Whatever has an hparams.json counts, finished or not.
+    """
+    path = os.path.expanduser(path)
+
+    def is_run(folder):
+        return os.path.isfile(os.path.join(folder, "hparams.json"))
+
+    if is_run(path):
+        return [path]
+    names = sorted(os.listdir(path)) if os.path.isdir(path) else []
+    return [f for f in (os.path.join(path, name) for name in names) if is_run(f)]
+
+
 def read_identity(path: str | os.PathLike) -> tuple[str, dict[str, Any]]:
     """(experiment name, hparams dict) of the run folder `path`."""
     file_name = os.path.join(os.path.expanduser(path), "hparams.json")

@@ -11,6 +11,7 @@ import os
 
 from deltavae_tf.errors import UserError
 from deltavae_tf.evaluation import record as records
+from deltavae_tf.training import run_folder
 
 SCHEMA = 1
 SPLITS = {"test": "held_out", "train": "training"}  # What people call them.
@@ -138,14 +139,13 @@ def _checked(source, hardware, row, where):
 
 
 def _read_folder(path):
-    names = sorted(os.listdir(path))
-    inside = [n for n in names if os.path.isfile(os.path.join(path, n, "hparams.json"))]
-    if os.path.isfile(os.path.join(path, "hparams.json")):
-        path, inside = os.path.split(os.path.abspath(path))
-        inside = [inside]
+    count, folders = len(os.listdir(path)), run_folder.runs_in(path)
+    if folders == [path]:
+        path = os.path.dirname(os.path.abspath(path))
     runs, failed = [], {}
-    for name in inside:
-        file = os.path.join(path, name, records.FILE)
+    for folder in folders:
+        name = os.path.basename(os.path.abspath(folder))
+        file = os.path.join(folder, records.FILE)
         if not os.path.exists(file):
             failed[name] = f"not finished: it has no {records.FILE}"
             continue
@@ -155,9 +155,7 @@ def _read_folder(path):
         runs.append(Run(name, "", {**record, **row}))
     if not runs:
         missing = f"; not finished: {', '.join(failed)}" if failed else ""
-        raise UserError(
-            f"{path} has no measured run{missing}. Received: {len(names)} files"
-        )
+        raise UserError(f"{path} has no measured run{missing}. Received: {count} files")
     return Results(os.path.basename(os.path.abspath(path)), "", "", runs, failed)
 
 

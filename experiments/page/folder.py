@@ -140,19 +140,6 @@ class Shown:
             return None
 
 
-def runs_in(path: str) -> list[str]:
-    """The run folders that a path names: itself, or else those inside it, by name."""
-    path = os.path.expanduser(path)
-    if os.path.isdir(path) and not _is_run(path):
-        inside = [os.path.join(path, name) for name in sorted(os.listdir(path))]
-        return [folder for folder in inside if _is_run(folder)] or [path]
-    return [path]
-
-
-def _is_run(path):
-    return os.path.isfile(os.path.join(path, "hparams.json"))
-
-
 def read(path: str) -> Shown:
     """What a run folder holds.
 

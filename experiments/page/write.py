@@ -3,7 +3,7 @@
 import os
 
 from deltavae_tf.errors import UserError
-from deltavae_tf.training import checkpoints
+from deltavae_tf.training import checkpoints, run_folder
 from experiments.page import charts, folder, looks, sections
 from experiments.page.markup import Markup, join, tag
 
@@ -66,7 +66,7 @@ def write(paths: list[str], html_path: str | None = None) -> str:
       FileNotFoundError: a path is no run folder.
       UserError: none, or too many runs; or a damaged hparams.json.
     """
-    found = [run for path in paths for run in folder.runs_in(path)]
+    found = [run for path in paths for run in run_folder.runs_in(path) or [path]]
     if not 1 <= len(found) <= charts.MOST_RUNS:
         raise UserError(
             f"A page shows 1 to {charts.MOST_RUNS} runs: name some, separated by "

@@ -1,5 +1,6 @@
 """A step's floor and profile against sums by hand; no time is asserted."""
 
+import dataclasses
 import json
 import types
 
@@ -107,6 +108,19 @@ def test_what_is_timed_is_called_in_turn():
     assert (
         "".join(calls) == 3 * "aabb"
     )  # A round to warm up; a call, and one that counts.
+
+
+def test_both_tables_are_text():
+    floor = {"products": 217.0, "step": 442.0, "step / products": 2.037}
+    rows = profile.rows({"Conv2D": (3, 9.0), "Rare": (1, 0.01)}, {"Conv2D": 6.0})
+    lines = profile.text({"floor_ms": floor, "operations": rows}).splitlines()
+    assert lines[1].split() == ["step", "442", "ms"]
+    assert lines[2].split()[-1] == "2.037"  # A ratio has no unit.
+    assert lines[-1].split() == ["Conv2D", "3", "9.000", "0.999", "6.000"]
+    found = {"hardware": "this", "rates": dataclasses.asdict(RATES), "floor": floor}
+    words = plan.text_here("digits_tiny", sets.hparams("digits_tiny"), found)
+    assert "memory 1.0 GB/s" in words
+    assert words.splitlines()[-2].split() == ["step", "442", "ms"]
 
 
 @pytest.mark.slow

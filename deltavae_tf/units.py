@@ -36,8 +36,3 @@ def bits_per_dim(nats_per_example: Quantity, num_dims: int) -> Quantity:
 def nats_from_bits_per_dim(bits_per_dim: Quantity, num_dims: int) -> Quantity:
     """The inverse of `bits_per_dim`: nats per example."""
     return bits_per_dim * num_dims * NATS_PER_BIT
-
-
-def perplexity(nats_per_token: float) -> float:
-    """Perplexity of a cost of `nats_per_token` (a Python float)."""
-    return math.exp(nats_per_token)

@@ -302,7 +302,7 @@ def fashion():
 
 @registry.register("cifar10_slow")
 def cifar10_slow():
-    """CIFAR-10 with slow latents: ten epochs in an hour and a half of one core. Ours."""
+    """CIFAR-10 with slow latents: ten epochs in 90 minutes of one core. Ours."""
     return registry.based_on(
         "cifar10_small",
         decoder_layers=3, encoder_width=24, decoder_width=32,

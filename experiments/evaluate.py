@@ -4,12 +4,17 @@ r"""Evaluates a trained run in every way that the paper's tables and figures use
       --importance_samples=16
 
 Prints, and writes to evaluation.json in the run folder: the exact one-sample negative
-ELBO with the training prior and with the auxiliary prior, of raw and averaged weights,
-with standard errors; importance-weighted bounds; active units; mutual information; of
-images with classes the linear probe and the agreement of reconstructions. Every number
-is of the run's held-out split, but for those that look at --train_examples of its
-training examples. --twin names the run of the decoder alone: then the gain is told, the
-share of the auxiliary rate that the decoder did not know.
+ELBO with the training prior and with the auxiliary prior, with standard errors;
+importance-weighted bounds; active units; mutual information; of images with classes the
+linear probe and the agreement of reconstructions. The weights are the averaged ones;
+--raw_weights measures the optimizer's own. Every number is of the run's held-out split,
+but for those that look at --train_examples of its training examples. --twin names the
+run of the decoder alone: then the gain is told, the share of the auxiliary rate that
+the decoder did not know.
+
+--at_steps=1000,2000 measures checkpoints of these steps too, the rows of a learning
+curve. Training keeps them all with --keep_checkpoint_max=0. Each has a file of its own
+in the run folder's evaluations.
 
 What the report lacks of samples and latents is drawn, and report.html written anew.
 
@@ -37,6 +42,9 @@ _TEMPERATURE = flags.flags.DEFINE_float(
 _TWIN = flags.define_path(
     "twin", None, "The run folder of the decoder alone, evaluated on the same split."
 )
+_AT_STEPS = flags.flags.DEFINE_list(
+    "at_steps", [], "Earlier steps whose checkpoints are measured first."
+)
 _METRIC_HELP = flags.flags.DEFINE_bool("metric_help", False, "Print metrics, and exit.")
 UNFINISHED = flags.flags.DEFINE_bool(
     "unfinished", False, "Take a run that has not reached its train_steps as it is."
@@ -61,28 +69,56 @@ def main(_):
     if _METRIC_HELP.value:
         print(terminal.listing(metric_help()))
         return
+    data = None
+    for step in [*_steps(), None]:
+        run = flags.trained(unfinished=UNFINISHED.value, step=step)
+        data = data or run.data  # Read once: all steps are measured on the same.
+        _evaluate(run, data, step)
+    _draw(run, data)
+
+
+def _steps():
+    """--at_steps, ascending."""
+    from deltavae_tf import errors
+
+    try:
+        steps = sorted(int(step) for step in _AT_STEPS.value)
+    except ValueError:
+        steps = [-1]
+    if steps and (steps[0] < 1 or len(set(steps)) != len(steps)):
+        raise errors.UserError(
+            "--at_steps must be different steps of training, such as 1000,2000. "
+            f"Received: {','.join(_AT_STEPS.value)}"
+        )
+    if steps and FLAGS.output_dir:  # Before anything is measured.
+        from experiments.runs import load
+
+        load.check_steps(FLAGS.output_dir, steps)
+    return steps
+
+
+def _evaluate(run, data, step):
+    """Measures a run as loaded, prints and writes; `step` is None for the newest."""
     import os
 
+    from deltavae_tf.evaluation import metric, tables, verdict
     from deltavae_tf.evaluation import record as records
-    from deltavae_tf.evaluation import tables, verdict
-
-    weights, data = {}, None
-    for use_average in (False, True):
-        run = flags.trained(use_average=use_average, unfinished=UNFINISHED.value)
-        data = data or run.data  # Read once: both weights are measured on the same.
-        if run.weights not in weights:  # Else no average was kept.
-            weights[run.weights], context = _measure(run, data)
+    from experiments import terminal
     from experiments.runs import run as runs
 
-    record = runs.record_of(run, run.step, context, weights)
-    record = records.update(os.path.join(run.path, records.FILE), record)
+    context = _context(run, data, step)
+    record = runs.record_of(
+        run, run.step, context, {run.weights: metric.measure(context)}
+    )
+    path = records.path_of(run.path, step)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    record = records.update(path, record)
     note = context.held_out.note
     print(f"Step {run.step}, {context.held_out.name}{f' ({note})' * bool(note)}:")
     shown = tables.of_record(record)
     print(terminal.rows(shown) if shown else "Nothing was measured.")
     for line in (*context.remarks, *verdict.remarks(record), verdict.line(record)):
-        print(line)
-    _draw(run, data)
+        print(line, flush=True)
 
 
 def _draw(run, data):
@@ -94,9 +130,9 @@ def _draw(run, data):
     finish.draw(folder, run.model, data, run.step, run.weights, engines.make())
 
 
-def _measure(run, data):
-    """({split: {metric: number}}, the context) of one kind of weights."""
-    from deltavae_tf.evaluation import context, likelihood, metric
+def _context(run, data, step):
+    """What metrics look at: the run's model and `data`."""
+    from deltavae_tf.evaluation import context, likelihood
 
     data.load()
     limits = context.Limits(
@@ -112,18 +148,27 @@ def _measure(run, data):
         data.evaluated(data.training),
         limits,
         likelihood.Evaluator(run.model),
-        twin_distortion=_twin_distortion(),
+        twin_distortion=_twin_distortion(step),
     )
-    return metric.measure(found), found
+    if _TWIN.value and found.twin_distortion is None:
+        found.remark(f"No gain: {_TWIN.value} was not measured at step {step}.")
+    return found
 
 
-def _twin_distortion():
-    """Nats per example of --twin, or None."""
+def _twin_distortion(step):
+    """Nats per example of --twin at a step, or None if there are none."""
     if not _TWIN.value:
         return None
+    import os
+
     from deltavae_tf.evaluation import record as records
 
-    return records.numbers(records.read(_TWIN.value))["distortion_nats"]
+    path = os.path.expanduser(_TWIN.value)
+    if step is not None and os.path.isdir(path):
+        path = records.path_of(path, step)
+        if not os.path.exists(path):
+            return None
+    return records.numbers(records.read(path))["distortion_nats"]
 
 
 def metric_help():

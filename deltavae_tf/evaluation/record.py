@@ -9,9 +9,11 @@
                  "average": {...}}}
 
 It is `evaluation.json` in a run folder. The evaluation at the end of training and the
-full one of the program `evaluate` both land in it. `metric.find` says what a number is.
+full one of the program `evaluate` both land in it. Earlier steps have files
+of their own, see `path_of`. `metric.find` says what a number is.
 """
 
+import glob
 import json
 import math
 import os
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from deltavae_tf.evaluation.context import Examples
 
 FILE = "evaluation.json"
+EARLIER = "evaluations"
 SCHEMA = 1
 WEIGHTS = ("raw", "average")
 _MOST_BYTES = 1 << 26
@@ -85,6 +88,25 @@ def build(
         "weights": weights,
     }
     return check(record, "This record")
+
+
+def path_of(folder: str | os.PathLike, step: int | None = None) -> str:
+    """Where a run folder has its record: of the newest step, or of an earlier one."""
+    if step is None:
+        return os.path.join(folder, FILE)
+    return os.path.join(folder, EARLIER, f"step-{step:08d}.json")
+
+
+def learning_curve(folder: str) -> list[dict]:
+    """The records of a run's earlier steps and of its newest, in ascending order.
+
+    Raises:
+      UserError: there is no `evaluation.json`, or a file is no record.
+    """
+    paths = glob.glob(os.path.join(glob.escape(folder), EARLIER, "step-*.json"))
+    newest = read(folder)
+    earlier = [read(path) for path in sorted(paths)]
+    return [r for r in earlier if r["step"] < newest["step"]] + [newest]
 
 
 def write(path: str | os.PathLike, record: dict) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deltavae_tf import errors
@@ -70,6 +70,7 @@ def load(
     tmp_dir: str | None = None,
     download: bool = False,
     unfinished: bool = True,
+    step: int | None = None,
 ) -> Trained:
     """The trained run in a folder.
 
@@ -80,9 +81,10 @@ def load(
       tmp_dir: for downloads.
       download: bool.
       unfinished: bool, whether a run that has not reached its train_steps will do.
+      step: int, of the checkpoint to read; by default the newest that is whole.
 
     Raises:
-      UserError: not a run folder, no checkpoint, or not finished.
+      UserError: not a run folder, no such checkpoint, or not finished.
     """
     if not path:
         raise errors.UserError(
@@ -101,12 +103,16 @@ def load(
         checkpoints.fingerprint(hparams.architecture()),
     )
     # Before the model is built: numbers that no checkpoint has may be of any size.
-    found = manager.restore_latest()
+    if step is None:
+        found = manager.restore_latest()
+    else:
+        check_steps(path, [step])
+        found = manager.restore(manager.path(step))
     if found is None:
         raise errors.UserError(
             f"{path} has no checkpoint: train first. Received: an empty run folder"
         )
-    if found.step < hparams.train_steps and not unfinished:
+    if step is None and found.step < hparams.train_steps and not unfinished:
         raise errors.UserError(
             f"{path} is not finished. Train on, or take it as it is with --unfinished. "
             f"Received: step {found.step} of {hparams.train_steps}"
@@ -126,6 +132,21 @@ def load(
     )
     weights = "average" if use_average else "raw"
     return Trained(path, model, hparams, found.step, weights, options)
+
+
+def check_steps(path: str, steps: Iterable[int]) -> None:
+    """Raises a UserError that lists the checkpoints of a run if one of these is not."""
+    path = os.path.expanduser(path)
+    run_folder.read_identity(path)  # Says so if this is no run folder.
+    folder = os.path.join(path, "checkpoints")
+    kept = checkpoints.CheckpointManager(folder, "").steps()
+    for step in steps:
+        if step not in kept:
+            listed = ", ".join(map(str, kept[-20:])) or "none"
+            raise errors.UserError(
+                f"{path} holds the checkpoints of steps {listed}; training with "
+                f"--keep_checkpoint_max=0 keeps all. Received: step {step}"
+            )
 
 
 def preset(

@@ -2,7 +2,8 @@
 
     {"schema": 1, "meaning": str, "hardware": str, "versions": {...}, "failed": {...},
      "runs": [{"name", "setting", "seed", "training_hours", "steps", "git_commit",
-               and all of the run's record}]}
+               and all of the run's record; of a run whose earlier steps were measured
+               "learning_curve": [{"step", "weights"}, ...], its newest step last}]}
 
 `experiments.figures.results` reads them. `versions` are those of the writer; each run
 has the commit that it was trained with.
@@ -44,6 +45,11 @@ def entry(path: str, name: str, setting: str, curve: bool = False) -> dict:
         "git_commit": commit,
         **records.rounded(record),
     }
+    records_of_steps = records.learning_curve(path)
+    if len(records_of_steps) > 1:
+        found["learning_curve"] = records.rounded(
+            [{k: r[k] for k in ("step", "weights")} for r in records_of_steps]
+        )
     if curve:
         found["curve"] = records.rounded([_bounds(row) for row in rows])
     return found

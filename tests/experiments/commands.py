@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -75,7 +76,7 @@ def _run_all(watched, lines):
         with _caught(1, texts, "stdout"), _caught(2, texts, "stderr"):
             try:
                 if module == "python":
-                    exec(arguments[0], {"os": os, "pathlib": pathlib})
+                    exec(arguments[0], {"os": os, "pathlib": pathlib, "shutil": shutil})
                 else:
                     runpy.run_module(module, run_name="__main__", alter_sys=True)
             except SystemExit as end:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from PIL import Image
 
 from data import digits
+from deltavae_tf.evaluation import record as records
 from deltavae_tf.training import checkpoints, run_folder
 from experiments.runs import load
 from tests.experiments import commands as programs
@@ -94,8 +95,6 @@ def commands(run):
         "export": ["experiments.export", output, "--format=keras"]
         + ["--format=saved_model", f"--export_dir={folder.parent}/exported"],
         "no checkpoint": ["experiments.export", f"--output_dir={untrained}"],
-        "record": ["experiments.record", output]
-        + [f"--decode_to_file={folder.parent}/record.json", "--hardware=a toaster"],
         "report": ["experiments.report", f"--output_dir={folder},{folder}"]
         + [f"--html={folder.parent}/both.html"],
         "lost": [
@@ -103,7 +102,21 @@ def commands(run):
             f"for path in pathlib.Path({str(folder)!r}, 'samples')"
             ".glob('*-00000010.png'): path.unlink()",
         ],
-        "evaluate all": ["experiments.evaluate", output, "--importance_samples=0"],
+        "evaluate all": ["experiments.evaluate", output, "--importance_samples=0"]
+        + ["--at_steps=5", f"--twin={folder}"],
+        "cut": [
+            "python",
+            f"cut = pathlib.Path({str(folder.parent / 'cut')!r}); "
+            "(cut / 'checkpoints').mkdir(parents=True); "
+            f"[shutil.copy(pathlib.Path({str(folder)!r}, name), cut / name) for name "
+            "in ('hparams.json', 'flags.txt', 'checkpoints/step-00000005.npz')]",
+        ],
+        "evaluate cut": ["experiments.evaluate", f"--output_dir={folder.parent}/cut"]
+        + ["--importance_samples=0", "--unfinished"],
+        "evaluate at": ["experiments.evaluate", output, "--at_steps=5,7"],
+        "evaluate when": ["experiments.evaluate", output, "--at_steps=5,later"],
+        "record": ["experiments.record", output]
+        + [f"--decode_to_file={folder.parent}/record.json", "--hardware=a toaster"],
         "no report": ["experiments.report", f"--output_dir={nothing}"],
         "no record": ["experiments.record", f"--output_dir={nothing}"]
         + [f"--decode_to_file={nothing}/record.json"],
@@ -287,6 +300,37 @@ def test_what_a_report_lacks_is_drawn_by_the_evaluation(run, commands):
     for name in (*names, "samples/neighbors-00000010.png", "latents.json"):
         assert found[name] == run[2][name], name
     assert found["report.html"] != run[2]["report.html"]  # It has more numbers now.
+
+
+def test_an_earlier_step_is_a_row_of_the_learning_curve(run, commands):
+    folder, _, _ = run
+    lines = commands["evaluate all"]["stdout"].splitlines()
+    steps = [line.split(",")[0] for line in lines if line.startswith("Step ")]
+    assert steps == ["Step 5", "Step 10"]
+    assert f"No gain: {folder} was not measured at step 5." in lines
+    first, last = records.learning_curve(str(folder))
+    assert (first["step"], last["step"]) == (5, 10)
+    assert set(first["weights"]) == {"average"}
+    # Oracle: the newest of a folder that has lost the later checkpoint.
+    assert commands["evaluate cut"]["status"] == 0, commands["evaluate cut"]["stderr"]
+    cut = records.read(folder.parent / "cut")
+    assert cut["step"] == 5
+    for split, found in first["weights"]["average"].items():
+        expected = cut["weights"]["average"][split]
+        assert found == pytest.approx(expected, rel=1e-6), split
+    assert last["weights"]["average"] != first["weights"]["average"]
+    kept = json.loads((folder.parent / "record.json").read_text())["runs"][0]
+    assert [row["step"] for row in kept["learning_curve"]] == [5, 10]
+
+
+def test_a_step_without_a_checkpoint_is_named(commands):
+    assert commands["evaluate at"]["status"] == 1
+    assert (
+        "steps 5, 10; training with --keep_checkpoint_max=0 keeps all. "
+        in (commands["evaluate at"]["stderr"])
+    )
+    assert "Received: step 7" in commands["evaluate at"]["stderr"]
+    assert "Received: 5,later" in commands["evaluate when"]["stderr"]
 
 
 def test_help_teaches(commands):

@@ -6,8 +6,9 @@ r"""Trains and measures the settings of a sweep, one after the other.
 --list shows the sweeps. A run that is finished is skipped and one that is half done is
 resumed, so the same command goes on after a stop. --index=3 does the fourth run alone:
 a cluster starts one job for each index. When the last run is measured, --results is
-written: everything that `experiments.evaluate` measures of each run. A setting called
-`autoregressive` is the twin of the others: they tell their gain over it.
+written: everything that `experiments.evaluate` measures of each run. A setting tells
+its gain over the decoder alone: over the setting called `autoregressive`, or the one
+that it names as its twin.
 """
 
 import os
@@ -37,7 +38,6 @@ _RECONSTRUCTIONS = flags.flags.DEFINE_integer(
 _HARDWARE = flags.flags.DEFINE_string(
     "hardware", "", "What it runs on; by default this machine's processor and cores."
 )
-_TWIN = "autoregressive"
 
 
 def main(_):
@@ -104,8 +104,14 @@ def _seeds():
 
 
 def _in_order(every):
-    """The same runs, each seed's decoder alone first: others are compared with it."""
-    return sorted(every, key=lambda run: (run[2], run[1].name != _TWIN))
+    """The same runs, each after the decoder alone that it is compared with."""
+    named = {run[0]: run for run in every}
+    found = {}
+    for name, setting, seed in every:
+        for each in (f"{setting.twin}-seed{seed}", name):
+            if each in named:
+                found[each] = named[each]
+    return list(found.values())
 
 
 def finish(name, setting, seed):
@@ -135,16 +141,16 @@ def finish(name, setting, seed):
         return run.evaluate(
             cheap=False,
             limits=limits,
-            twin_distortion=_twin_distortion(seed),
+            twin_distortion=_twin_distortion(setting, seed),
             best_only=True,
         )
 
 
-def _twin_distortion(seed):
+def _twin_distortion(setting, seed):
     """Nats per example of the decoder alone of this seed, if it is measured."""
     from deltavae_tf.evaluation import record as records
 
-    path = os.path.join(FLAGS.output_dir, f"{_TWIN}-seed{seed}", records.FILE)
+    path = os.path.join(FLAGS.output_dir, f"{setting.twin}-seed{seed}", records.FILE)
     if not os.path.exists(path):
         return None
     return records.numbers(records.read(path))["distortion_nats"]
@@ -200,7 +206,7 @@ def collect(sweep, every, failed, partial=False):
             f"No run of {sweep.name!r} is measured: there is nothing to write. "
             f"Received: {failed}"
         )
-    results.add_gains(found, _TWIN)
+    results.add_gains(found, sweep.twins)
     results.write(_RESULTS.value, sweep.meaning, found, failed, _HARDWARE.value)
     print(f"Wrote {_RESULTS.value}: {len(found)} runs, {len(failed)} failed")
 

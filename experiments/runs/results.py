@@ -11,6 +11,7 @@ has the commit that it was trained with.
 
 import json
 import os
+from collections.abc import Mapping
 
 from deltavae_tf.evaluation import record as records
 from deltavae_tf.evaluation.metrics import rate_information
@@ -55,23 +56,21 @@ def entry(path: str, name: str, setting: str, curve: bool = False) -> dict:
     return found
 
 
-def add_gains(found: list[dict], twin_setting: str) -> None:
+def add_gains(found: list[dict], twins: Mapping[str, str]) -> None:
     """Adds the gain of runs that were measured before the decoder alone of their seed.
 
     Args:
       found: list of `entry`; changed in place.
-      twin_setting: str, the setting that is the decoder alone.
+      twins: from a setting to the setting that is its decoder alone.
     """
-    twins = {
-        row["seed"]: row["weights"] for row in found if row["setting"] == twin_setting
-    }
+    weights = {(row["setting"], row["seed"]): row["weights"] for row in found}
     for row in found:
+        alone = weights.get((twins.get(row["setting"]), row["seed"]), {})
         for name, parts in row["weights"].items():
-            twin = twins.get(row["seed"], {}).get(name)
             numbers = parts["held_out"]
-            if twin is None or row["setting"] == twin_setting or "gain" in numbers:
+            if name not in alone or "gain" in numbers:
                 continue
-            distortion = twin["held_out"]["distortion_nats"]
+            distortion = alone[name]["held_out"]["distortion_nats"]
             gain = rate_information.gain_over(distortion, numbers)
             if gain is not None:
                 numbers["gain"] = records.rounded(gain)

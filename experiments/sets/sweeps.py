@@ -18,11 +18,13 @@ _SWEEPS: dict[str, "Sweep"] = {}
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One point of a sweep: a name, an hparams set and changes to it."""
+    """One point of a sweep: a name, an hparams set and changes to it; and the name of
+    the setting that is the same decoder alone, over which its gain is told."""
 
     name: str
     hparams_set: str
     overrides: str = ""
+    twin: str = "autoregressive"
 
     def hparams(self, changes: str = "") -> Hparams:
         """The hyper-parameters, with `changes` such as "train_steps=10" on top."""
@@ -36,6 +38,12 @@ class Sweep:
     name: str
     meaning: str
     settings: tuple[Setting, ...]
+
+    @property
+    def twins(self) -> dict[str, str]:
+        """Of each setting that is no decoder alone the name of the one that is."""
+        found = {setting.name: setting.twin for setting in self.settings}
+        return {k: v for k, v in found.items() if k not in found.values()}
 
     def runs(self, seeds: Iterable[int]) -> list[tuple[str, Setting, int]]:
         """[(name of the run, `Setting`, seed)], all settings of a seed together."""
@@ -265,6 +273,35 @@ register(
     Setting("beta_0.3", _FASHION, "method=beta_vae,beta=0.3"),
     Setting("free_bits_12", _FASHION, "method=free_bits,free_bits=12"),
     Setting("geco_3.5", _FASHION, "method=geco,geco_distortion_bpd=3.5"),
+)
+_SIZES = {16: 12, 32: 24, 64: 48}  # Width of the decoder, of the encoder.
+
+
+def _of_size(name, decoder, steps, more="", **kwargs):
+    encoder = _SIZES[decoder]
+    return Setting(
+        f"{name}_{decoder}_{steps}",
+        _FASHION,
+        f"decoder_width={decoder},decoder_filter={2 * decoder},"
+        f"encoder_width={encoder},encoder_filter={2 * encoder},"
+        f"train_steps={steps},decay_steps={steps},anneal_steps={steps // 2},"
+        f"eval_every={steps}{more}",
+        **kwargs,
+    )
+
+
+register(
+    "fashion_14_scaling",
+    "three widths and three lengths at 14x14: how what latents carry grows. Ours",
+    *[
+        setting
+        for steps in (1000, 2000, 4000)
+        for width in _SIZES
+        for setting in (
+            _of_size("autoregressive", width, steps, ",method=autoregressive"),
+            _of_size("delta_vae", width, steps, twin=f"autoregressive_{width}_{steps}"),
+        )
+    ],
 )
 register(
     "lm1b_slow",

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from deltavae_tf.training import run_folder
+from experiments import sweep
 from experiments.runs import results
+from experiments.sets import sweeps
 from tests.experiments import commands as programs
 
 NAMES = ["delta_vae-seed0", "autoregressive-seed0"]
@@ -260,11 +262,28 @@ def test_a_run_measured_before_its_twin_tells_its_gain_too():
         row("delta_vae", 90.0, 20.0, seed=1),  # Its decoder alone is not measured.
         row("told already", 90.0, 20.0, gain=0.25),
         row("collapsed", 100.0, 1e-6),
+        row("wider", 80.0, 10.0),  # With a decoder alone of its own.
         row("autoregressive", 100.0, 0.0),
+        row("autoregressive_wider", 84.0, 0.0),
     ]
-    results.add_gains(found, "autoregressive")
+    twins = dict.fromkeys(("delta_vae", "told already", "collapsed"), "autoregressive")
+    results.add_gains(found, {**twins, "wider": "autoregressive_wider"})
     gains = [run["weights"]["average"]["held_out"].get("gain") for run in found]
-    assert gains == [0.5, None, 0.25, None, None]
+    assert gains == [0.5, None, 0.25, None, 0.4, None, None]
+
+
+def test_each_run_comes_after_its_decoder_alone():
+    settings = [
+        sweeps.Setting("delta_vae", "digits_tiny"),
+        sweeps.Setting("wider", "digits_tiny", twin="alone_wider"),
+        sweeps.Setting("alone_wider", "digits_tiny", "method=autoregressive"),
+        sweeps.Setting("autoregressive", "digits_tiny", "method=autoregressive"),
+    ]
+    made = sweeps.Sweep("made", "for this test", tuple(settings))
+    assert made.twins == {"delta_vae": "autoregressive", "wider": "alone_wider"}
+    names = [run[0] for run in sweep._in_order(made.runs([3, 1]))]
+    expected = ["autoregressive", "delta_vae", "alone_wider", "wider"]
+    assert names == [f"{n}-seed{seed}" for seed in (3, 1) for n in expected]
 
 
 def test_a_figure_of_what_there_is_names_the_rest(commands):

@@ -277,15 +277,14 @@ register(
 _SIZES = {16: 12, 32: 24, 64: 48}  # Width of the decoder, of the encoder.
 
 
-def _of_size(name, decoder, steps, more="", **kwargs):
+def _of_size(name, decoder, steps, more, **kwargs):
     encoder = _SIZES[decoder]
     return Setting(
         f"{name}_{decoder}_{steps}",
         _FASHION,
         f"decoder_width={decoder},decoder_filter={2 * decoder},"
         f"encoder_width={encoder},encoder_filter={2 * encoder},"
-        f"train_steps={steps},decay_steps={steps},anneal_steps={steps // 2},"
-        f"eval_every={steps}{more}",
+        f"train_steps={steps},decay_steps={steps},eval_every={steps},{more}",
         **kwargs,
     )
 
@@ -298,8 +297,14 @@ register(
         for steps in (1000, 2000, 4000)
         for width in _SIZES
         for setting in (
-            _of_size("autoregressive", width, steps, ",method=autoregressive"),
-            _of_size("delta_vae", width, steps, twin=f"autoregressive_{width}_{steps}"),
+            _of_size("autoregressive", width, steps, "method=autoregressive"),
+            _of_size(
+                "delta_vae",
+                width,
+                steps,
+                f"anneal_steps={steps // 2}",
+                twin=f"autoregressive_{width}_{steps}",
+            ),
         )
     ],
 )

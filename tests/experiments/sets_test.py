@@ -151,6 +151,20 @@ def test_sweeps_of_figures_4_and_6():
         assert {h.method for h in runs} == known
 
 
+def test_every_sweep_can_be_run_and_each_run_finds_its_decoder_alone():
+    for title, _ in sweeps.describe():
+        found = sweeps.find(title.split(":")[0])
+        by_name = {setting.name: setting.hparams() for setting in found.settings}
+        for name, twin in found.twins.items():
+            if twin not in by_name:
+                assert twin == "autoregressive", (found.name, name)
+                continue
+            assert by_name[twin].method == "autoregressive"
+            own, alone = (by_name[n].to_dict() for n in (name, twin))
+            same = {k for k in own if k.startswith("decoder_")} | {"train_steps"}
+            assert all(own[k] == alone[k] for k in same), (found.name, name)
+
+
 def test_learning_rates_of_the_paper():
     image, cifar = (sets.hparams(n) for n in ("imagenet32_best", "cifar10_best"))
     assert (image.learning_rate_scale, image.warmup_steps) == (0.18, 4000)

@@ -12,9 +12,10 @@ import os
 
 from deltavae_tf.evaluation import metric, tables
 from experiments import flags
-from experiments.figures import blocks, results, sweep_table
+from experiments.figures import blocks, power_law, results, sweep_table
 
 _SWEEP = "sweep_"  # How names of sweeps' results begin.
+_SCALING = "_scaling.json"  # How those end that a power law is fitted to.
 _NOT_YET = "not reproduced yet"
 _OTHERS = [
     ("ConvDRAW", "3.85", "-"),
@@ -65,6 +66,8 @@ def main(_):
     for file in files:
         if file.source.startswith(_SWEEP):
             made[os.path.splitext(file.source)[0]] = sweep_table.table(file)
+        if file.source.endswith(_SCALING):
+            made["scaling"] = power_law.table(file)
     for line in left_out:
         print(f"Left out: {line}")
     blocks.show(made)

@@ -16,6 +16,7 @@ from experiments.figures import (
     blocks,
     information_runs,
     points,
+    power_law,
     results,
     results_table,
     sweep_table,
@@ -340,3 +341,39 @@ def test_sweeps():
     ]  # fmt: skip
     with pytest.raises(UserError, match="'figure5'; did you mean 'figure4'"):
         sweeps.find("figure5")
+
+
+def test_a_power_law_finds_what_made_its_numbers():
+    rng = np.random.default_rng(0)
+    steps = np.repeat([1000, 2000, 4000], 3)
+    parameters = np.tile([4e4, 1e5, 3e5], 3)
+    values = 3.0 * steps**0.25 * parameters**-0.5
+    exact = power_law.fit("rate_aux_nats", steps, parameters, values)
+    np.testing.assert_allclose(exact.coefficients, [np.log(3.0), 0.25, -0.5], rtol=1e-9)
+    assert exact.deviation < 1e-9
+    assert exact.at(1e5, 1e7)[0] == pytest.approx(3.0 * 1e5**0.25 * 1e7**-0.5)
+    # Oracle: draws of the noise, and how much their fits and forecasts differ.
+    fits = [
+        power_law.fit("rate_aux_nats", steps, parameters, values * np.exp(noise))
+        for noise in 0.1 * rng.normal(size=(3000, 9))
+    ]
+    spread = np.std([f.coefficients for f in fits], axis=0)
+    errors = np.sqrt(np.mean([f.errors**2 for f in fits], axis=0))
+    np.testing.assert_allclose(errors, spread, rtol=0.05)
+    far = np.log([f.at(1e5, 1e7)[0] for f in fits])
+    said = np.sqrt(np.mean([f.at(1e5, 1e7)[1] ** 2 for f in fits]))
+    assert said == pytest.approx(np.hypot(np.std(far), 0.1), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "steps, parameters, values",
+    [
+        ([1, 2, 4], [1, 2, 3], [1.0, 1.0, 1.0]),
+        ([1, 2, 4, 8], [5, 5, 5, 5], [1.0, 2.0, 3.0, 4.0]),
+        ([1, 2, 4, 8], [1, 2, 1, 2], [1.0, 2.0, 0.0, 4.0]),
+    ],
+    ids=["three", "one size", "not positive"],
+)
+def test_too_little_for_a_power_law_is_refused(steps, parameters, values):
+    with pytest.raises(UserError, match="needs four positive numbers or more"):
+        power_law.fit("gain", steps, parameters, values)

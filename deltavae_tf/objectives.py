@@ -113,10 +113,15 @@ class BetaVAE(Objective):
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")
 class KLAnnealing(Objective):
-    """distortion + weight * rate, the weight growing linearly from 0 to 1.
+    """distortion + weight * rate, the weight growing linearly to 1.
+
+    It is `initial_weight` up to `start_step`, and 1 from `num_steps` on. A start that
+    waits lets the decoder learn to read the latents while their rate costs little.
 
     Args:
       num_steps: int >= 1, the first step with weight 1.
+      start_step: int in [0, num_steps), the last step with `initial_weight`.
+      initial_weight: float in [0, 1].
 
     Example:
       >>> terms = {"distortion": np.array([30.0, 10.0]), "rate": np.array([2.0, 4.0])}
@@ -124,21 +129,41 @@ class KLAnnealing(Objective):
       >>> [float(x) for x in loss]  # A quarter of the way.
       [30.5, 11.0]
 
-    Reference: Bowman et al. (2016).
+    Reference: Bowman et al. (2016); the start that waits is ours.
     """
 
-    def __init__(self, num_steps: int) -> None:
+    def __init__(
+        self, num_steps: int, start_step: int = 0, initial_weight: float = 0.0
+    ) -> None:
         self.num_steps = _at_least("num_steps", num_steps, 1)
+        self.start_step = _at_least("start_step", start_step, 0)
+        self.initial_weight = _at_least("initial_weight", initial_weight, 0.0)
+        if self.start_step >= self.num_steps:
+            raise errors.UserError(
+                "`start_step` must be before `num_steps`. "
+                f"Received: {start_step} and {num_steps}"
+            )
+        if self.initial_weight > 1:
+            raise errors.UserError(
+                f"`initial_weight` must be at most 1. Received: {initial_weight}"
+            )
 
     def __call__(self, terms: Terms, step: Tensor, state: State, mean: Mean) -> Loss:
         """As `Objective`."""
         del mean
-        weight = ops.minimum(ops.cast(step, "float32") / self.num_steps, 1.0)
+        length = self.num_steps - self.start_step
+        way = (ops.cast(step, "float32") - self.start_step) / length
+        way = ops.clip(way, 0.0, 1.0)
+        weight = self.initial_weight + (1.0 - self.initial_weight) * way
         return terms["distortion"] + weight * terms["rate"], state
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
-        return {"num_steps": self.num_steps}
+        return {
+            "num_steps": self.num_steps,
+            "start_step": self.start_step,
+            "initial_weight": self.initial_weight,
+        }
 
 
 @keras.saving.register_keras_serializable(package="deltavae_tf")

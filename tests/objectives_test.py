@@ -19,7 +19,7 @@ TERMS = {
 ALL = [
     objectives.ELBO(),
     objectives.BetaVAE(0.25),
-    objectives.KLAnnealing(10),
+    objectives.KLAnnealing(10, 4, 0.2),
     objectives.FreeBits(3.0),
     objectives.FreeBits(3.0, per_channel=True),
     objectives.GECO(25.0, speed=0.5, decay=0.9, largest_error=0.7),
@@ -49,6 +49,16 @@ def test_annealing_is_linear_and_then_the_elbo(step, weight):
         loss_of(objectives.KLAnnealing(10), step),
         DISTORTION + weight * CHANNELS.sum(1),
         rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    "step, weight", [(1, 0.2), (4, 0.2), (7, 0.6), (9, 0.8 / 6 * 5 + 0.2), (10, 1.0)]
+)
+def test_annealing_that_starts_late(step, weight):
+    objective = objectives.KLAnnealing(10, start_step=4, initial_weight=0.2)
+    np.testing.assert_allclose(
+        loss_of(objective, step), DISTORTION + weight * CHANNELS.sum(1), rtol=1e-6
     )
 
 
@@ -134,6 +144,8 @@ def test_config_round_trip(objective):
         (lambda: objectives.BetaVAE(-1), "`beta` must be finite and at least 0"),
         (lambda: objectives.FreeBits(float("nan")), "`rate`.*Received: nan"),
         (lambda: objectives.KLAnnealing(0), "`num_steps`.*Received: 0"),
+        (lambda: objectives.KLAnnealing(9, 9), "`start_step`.*Received: 9 and 9"),
+        (lambda: objectives.KLAnnealing(9, 0, 1.5), "`initial_weight`.*Received: 1.5"),
         (lambda: objectives.GECO(0.0), "`distortion`"),
         (lambda: objectives.GECO(1.0, decay=1.0), "`decay` must be below 1"),
         (lambda: objectives.GECO(1.0, largest_error=0), "`largest_error`"),

@@ -218,7 +218,7 @@ register(
     Setting("delta_vae_non_causal", _SMALL, "encoder=non_causal"),
 )
 _SLOW = "cifar10_slow"
-_HALF = "train_steps=15625,decay_steps=15625,anneal_steps=7812"
+_HALF = "train_steps=15625,decay_steps=15625,anneal_start=4687,anneal_steps=10937"
 register(
     "cifar10_slow",
     "CIFAR-10 for ten epochs with slow latents, and two runs of half that length. Ours",

@@ -30,6 +30,15 @@ def test_one_hyper_parameter_chooses_the_method(method):
         assert (model.prior.alpha == 0).all()
 
 
+def test_annealing_that_starts_late():
+    chosen = sets.hparams(
+        "digits_tiny",
+        "objective=kl_annealing,anneal_steps=7,anneal_start=3,anneal_weight=.25",
+    )
+    expected = {"num_steps": 7, "start_step": 3, "initial_weight": 0.25}
+    assert build.model(chosen).objective.get_config() == expected
+
+
 def test_independent_posteriors_commit_what_the_ar1_of_their_alphas_would():
     """Without target_rate_bits: Equation 1."""
     chosen = sets.hparams(

@@ -13,6 +13,8 @@ _PERCENT: dict[str, Any] = {"unit": "%", "form": "{:.1f}", "factor": 100.0}
 
 
 def _can_reconstruct(context):
+    if context.limits.reconstructions == 0:
+        return False
     if context.has_latents and not hasattr(context.model.decoder, "sample"):
         context.remark("No reconstructions: the decoder has no method `sample`.")
         return False

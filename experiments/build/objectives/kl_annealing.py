@@ -12,12 +12,20 @@ from experiments.sets import fields
     fields={
         "anneal_steps": fields.training(
             0, "the step where the rate has weight 1", low=0, needed=True
-        )
+        ),
+        "anneal_start": fields.training(
+            0, "the step until which the rate has anneal_weight", low=0
+        ),
+        "anneal_weight": fields.training(
+            0.0, "the weight of the rate at first", low=0, below=1
+        ),
     },
 )
 def make(hparams, sizes):
-    """Distortion + w rate, w from 0 to 1 over `anneal_steps` (section 4.3)."""
+    """Distortion + w rate, w to 1 by `anneal_steps` (section 4.3)."""
     del sizes
     import deltavae_tf
 
-    return deltavae_tf.KLAnnealing(hparams.anneal_steps)
+    return deltavae_tf.KLAnnealing(
+        hparams.anneal_steps, hparams.anneal_start, hparams.anneal_weight
+    )

@@ -313,7 +313,8 @@ def cifar10_slow():
         # latents of CIFAR-10 fell silent before the decoder read them.
         objective="kl_annealing",
         anneal_weight=0.05, anneal_start=9375, anneal_steps=21875,
-        eval_batch_size=100, decay_steps=31250, train_steps=31250, eval_every=3125, ema_decay=0.999,
+        eval_batch_size=100, decay_steps=31250, train_steps=31250, eval_every=3125,
+        ema_decay=0.999,
     )  # fmt: skip
 
 

@@ -80,6 +80,7 @@ class RunFolder:
         hparams: Mapping[str, Any],
         flags_text: str = "",
         may_change: Collection[str] = (),
+        defaults: Mapping[str, Any] | None = None,
     ) -> bool:
         """Makes the folder this run's, or resumes the same run.
 
@@ -88,6 +89,7 @@ class RunFolder:
           hparams: JSON-able dict.
           flags_text: str, written to `flags.txt`.
           may_change: names in `hparams` that a resumed run may have changed.
+          defaults: dict, what a run had of the names that are younger than it is.
 
         Returns:
           bool, whether a run is resumed.
@@ -98,14 +100,14 @@ class RunFolder:
         """
         # As JSON has it: what is compared is what will be read back.
         hparams = json.loads(json.dumps(hparams, allow_nan=False))
-        resumed = self._check(experiment_name, hparams, may_change)
+        resumed = self._check(experiment_name, hparams, may_change, defaults or {})
         if not self.writes:
             return resumed
         os.makedirs(self.path, exist_ok=True)
         self._acquire()
         try:
             # Once more: another process may have been quicker than the lock.
-            resumed = self._check(experiment_name, hparams, may_change)
+            resumed = self._check(experiment_name, hparams, may_change, defaults or {})
             checkpoints.remove_stale(self.path)
             identity = {"experiment": experiment_name, "hparams": hparams}
             # hparams.json first: it is what makes a folder a run folder.
@@ -126,7 +128,7 @@ class RunFolder:
         self._report(f"{verb} {self.path} ({experiment_name}).")
         return resumed
 
-    def _check(self, experiment_name, hparams, may_change):
+    def _check(self, experiment_name, hparams, may_change, defaults):
         """Whether the folder holds this very run; an error if anything else."""
         if not os.path.exists(self.path):
             return False
@@ -144,6 +146,7 @@ class RunFolder:
                 )
             return False
         held_experiment, held = read_identity(self.path)
+        held = {**{k: v for k, v in defaults.items() if k in hparams}, **held}
         problems = []
         if held_experiment != experiment_name:
             problems.append(

@@ -56,6 +56,7 @@ class Run:
             identity,
             self.options.flags_text,
             self.hparams.may_change_on_resume(),
+            self.hparams.defaults(),
         )
         try:
             self.engine.check_agreement(

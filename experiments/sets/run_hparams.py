@@ -55,11 +55,9 @@ class Hparams:
     def __init__(self, values: Mapping[str, Any]):
         self._chosen = dict(values)
         self._fields = fields_of(self._chosen)
-        defaults = _KINDS[self._dataset().kind].defaults
+        defaults = self.defaults()
         self._values = {
-            name: field.checked(
-                name, self._chosen.get(name, defaults.get(name, field.default))
-            )
+            name: field.checked(name, self._chosen.get(name, defaults[name]))
             for name, field in self._fields.items()
         }
         _check(self)
@@ -141,6 +139,11 @@ class Hparams:
             for name, value in pairs.items()
         }
         return self.replace(**typed)
+
+    def defaults(self) -> dict[str, Any]:
+        """What the fields in use are where nothing is chosen; JSON-able."""
+        known = _KINDS[self._dataset().kind].defaults
+        return {n: known.get(n, field.default) for n, field in self._fields.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: the fields in use; `from_dict` is its inverse."""

@@ -128,7 +128,8 @@ def test_sweeps_of_figures_4_and_6():
         h = setting.hparams()
         field = reads.get(h.method)
         values = h.to_dict()
-        changed = {k for k, v in values.items() if ablation.get(k, "no") != v}
+        before = {**h.defaults(), **ablation}
+        changed = {k for k, v in values.items() if before[k] != v}
         assert changed <= {*methods.ROLES, field}
         points.setdefault(h.method, []).append(field and values[field])
     assert set(points) == {*reads, "autoregressive"}

@@ -86,6 +86,18 @@ def test_what_may_change_is_said(folder):
     again.close()
 
 
+def test_a_name_that_is_younger_than_the_run_had_its_default(folder):
+    folder.close()
+    change = {"hparams": {"young": 3, "width": 16}, "defaults": {"young": 3, "far": 1}}
+    again, resumed, _ = claim(folder.path, **change)
+    assert resumed
+    assert run_folder.read_identity(folder.path)[1]["young"] == 3
+    again.close()
+    change["hparams"] = {**change["hparams"], "younger": 5}
+    with pytest.raises(ValueError, match="received younger=5, the folder holds 4"):
+        claim(folder.path, **{**change, "defaults": {"younger": 4, "width": 32}})
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

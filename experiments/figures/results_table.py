@@ -65,7 +65,10 @@ def main(_):
     }
     for file in files:
         if file.source.startswith(_SWEEP):
-            made[os.path.splitext(file.source)[0]] = sweep_table.table(file)
+            name = os.path.splitext(file.source)[0]
+            made[name] = sweep_table.table(file)
+            if curves := sweep_table.curves(file):
+                made[f"{name}-curves"] = curves
         if file.source.endswith(_SCALING):
             made["scaling"] = power_law.table(file)
     for line in left_out:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from deltavae_tf.evaluation import metric, tables
+from deltavae_tf.evaluation import record as records
 from experiments.figures import points, results
 
 _FIXED = ("committed_rate_nats", "committed_rate_per_token")  # By the setting.
@@ -21,6 +22,35 @@ def table(found: results.Results) -> str:
     lines = [tables.markdown(["setting", *(m.title for m in columns)], rows)]
     lines += [_about(found, chosen), *(f"Left out: {line}" for line in left_out)]
     return "\n\n".join(lines)
+
+
+def curves(found: results.Results) -> str | None:
+    """The learning curves of the runs whose earlier steps were measured, in Markdown: a
+    step a row; None if there are none.
+    """
+    rows = [
+        (run, row["step"], records.numbers({**run.row, **row}))
+        for run in found.runs
+        for row in run.row.get("learning_curve", [])
+    ]
+    if not rows:
+        return None
+    columns = [
+        m
+        for m in tables.columns([numbers for *_, numbers in rows], found.runs[0].kind)
+        if m.name not in _FIXED
+    ]
+    shown = [
+        [
+            f"`{run.setting}`",
+            f"{step:,}",
+            f"{step * run.hparams['batch_size'] / run.training['num_examples']:.1f}",
+            *(m.text(numbers[m.name]) if m.name in numbers else "" for m in columns),
+        ]
+        for run, step, numbers in rows
+    ]
+    header = ["setting", "step", "epochs", *(m.title for m in columns)]
+    return tables.markdown(header, shown)
 
 
 def _cell(point, shown):

@@ -59,17 +59,30 @@ def entry(path: str, name: str, setting: str, curve: bool = False) -> dict:
 def add_gains(found: list[dict], twins: Mapping[str, str]) -> None:
     """Adds the gain of runs that were measured before the decoder alone of their seed.
 
+    A row of a learning curve is compared with the decoder alone after as many steps.
+
     Args:
       found: list of `entry`; changed in place.
       twins: from a setting to the setting that is its decoder alone.
     """
-    weights = {(row["setting"], row["seed"]): row["weights"] for row in found}
-    for row in found:
-        alone = weights.get((twins.get(row["setting"]), row["seed"]), {})
-        for name, parts in row["weights"].items():
-            numbers = parts["held_out"]
-            if name not in alone or "gain" in numbers:
-                continue
+    alone = {}  # By setting, seed and step; None: the newest.
+    for run in found:
+        key = run["setting"], run["seed"]
+        alone[*key, None] = run["weights"]
+        for row in run.get("learning_curve", []):
+            alone[*key, row["step"]] = row["weights"]
+    for run in found:
+        key = twins.get(run["setting"]), run["seed"]
+        _add_gain(run["weights"], alone.get((*key, None), {}))
+        for row in run.get("learning_curve", []):
+            _add_gain(row["weights"], alone.get((*key, row["step"]), {}))
+
+
+def _add_gain(weights, alone):
+    """The gain of each kind of weights that the decoder alone was measured with too."""
+    for name in weights.keys() & alone.keys():
+        numbers = weights[name]["held_out"]
+        if "gain" not in numbers:
             distortion = alone[name]["held_out"]["distortion_nats"]
             gain = rate_information.gain_over(distortion, numbers)
             if gain is not None:

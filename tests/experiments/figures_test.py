@@ -1,6 +1,7 @@
 """Tables and points from results: nothing is dropped silently, nothing is claimed."""
 
 import copy
+import dataclasses
 import json
 import pathlib
 import types
@@ -377,3 +378,27 @@ def test_a_power_law_finds_what_made_its_numbers():
 def test_too_little_for_a_power_law_is_refused(steps, parameters, values):
     with pytest.raises(UserError, match="needs four positive numbers or more"):
         power_law.fit("gain", steps, parameters, values)
+
+
+def test_learning_curves_have_a_row_for_each_step():
+    run = row("delta_vae", 0, 20.0)
+    early = copy.deepcopy(run["weights"])
+    early["average"]["held_out"]["nelbo_bpd"] = 4.5
+    run["learning_curve"] = [
+        {"step": 100, "weights": early},
+        {"step": 400, "weights": run["weights"]},
+    ]
+    file = results.Results("sweep_x.json", "x", "a toaster", [], {})
+    assert sweep_table.curves(file) is None
+    runs = [results.Run("sweep_x.json", "a toaster", run)]
+    lines = sweep_table.curves(dataclasses.replace(file, runs=runs)).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert cells[0][:3] == ["setting", "step", "epochs"]
+    assert "committed bits" not in cells[0]
+    batch_size = run["hparams"]["batch_size"]
+    epochs = [f"{step * batch_size / 1500:.1f}" for step in (100, 400)]
+    assert [c[:3] for c in cells[2:]] == [
+        ["`delta_vae`", "100", epochs[0]], ["`delta_vae`", "400", epochs[1]]
+    ]  # fmt: skip
+    bound = cells[0].index("bits/dim")
+    assert [c[bound] for c in cells[2:]] == ["4.500", "2.000"]

@@ -1,5 +1,6 @@
 """Sweeps, and what reads them and their runs: the programs as a user types them."""
 
+import copy
 import json
 import pathlib
 
@@ -270,6 +271,35 @@ def test_a_run_measured_before_its_twin_tells_its_gain_too():
     results.add_gains(found, {**twins, "wider": "autoregressive_wider"})
     gains = [run["weights"]["average"]["held_out"].get("gain") for run in found]
     assert gains == [0.5, None, 0.25, None, 0.4, None, None]
+
+
+def test_a_row_of_a_learning_curve_is_compared_after_as_many_steps():
+    def run(setting, *rows):
+        curve = [
+            {
+                "step": step,
+                "weights": {
+                    "average": {
+                        "held_out": {"distortion_nats": nats, "rate_aux_nats": rate}
+                    }
+                },
+            }
+            for step, nats, rate in rows
+        ]
+        weights = copy.deepcopy(curve[-1]["weights"])
+        return {
+            "setting": setting, "seed": 0, "weights": weights, "learning_curve": curve
+        }  # fmt: skip
+
+    found = [
+        run("delta_vae", (5, 80.0, 10.0), (7, 78.0, 10.0), (10, 70.0, 10.0)),
+        run("autoregressive", (5, 85.0, 0.0), (10, 72.0, 0.0)),
+    ]
+    results.add_gains(found, {"delta_vae": "autoregressive"})
+    rows = [row["weights"] for row in found[0]["learning_curve"]]
+    gains = [row["average"]["held_out"].get("gain") for row in rows]
+    assert gains == [0.5, None, 0.2]
+    assert found[0]["weights"]["average"]["held_out"]["gain"] == 0.2
 
 
 def test_each_run_comes_after_its_decoder_alone():

@@ -1,7 +1,7 @@
 r"""What measured runs carry, under the most that their priors let them carry.
 
   python -m experiments.figures.information_runs \
-      --results=experiments/results/sweep_digits.json \
+      --results=experiments/results/sweep_fashion_14.json \
       --figure=docs/figures/information_runs.png
 
 Bits of rate above the committed one against bits of information: the auxiliary rate

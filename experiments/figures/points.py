@@ -56,13 +56,22 @@ def label(hparams: Mapping) -> str:
 
 
 def style(hparams: Mapping) -> dict:
-    """Color and marker of a run's most telling part; hollow for a rarer encoder."""
-    roles = [role for role in _SPECIFIC if hparams[role] != _PLAIN[role]]
-    found = {"color": "gray", "marker": "."}
-    for role in [*roles, "prior"]:
-        if component(role, hparams).style:
-            found.update(component(role, hparams).style)
-            break
+    """Color of a run's family, marker of its objective; hollow for a rarer encoder.
+
+    The family is its posterior or its prior, whichever is not the plain VAE's. Where
+    only one of family and objective is not plain, it gives both.
+    """
+    telling = [r for r in _SPECIFIC if hparams[r] != _PLAIN[r]] or ["prior"]
+    styles = [component(role, hparams).style for role in telling]
+    styles = [found for found in styles if found] or [{}]
+    families = [
+        component(role, hparams).style
+        for role in ("posterior", "prior")
+        if role in telling and component(role, hparams).style
+    ]
+    found = {"color": "gray", "marker": ".", **styles[0]}
+    if families:
+        found["color"] = families[0]["color"]
     if "encoder" in hparams and component("encoder", hparams).label:
         found["markerfacecolor"] = "none"
     return found

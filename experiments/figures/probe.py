@@ -1,7 +1,7 @@
 r"""Figure 4b: the linear probe's accuracy against the rate.
 
   python -m experiments.figures.probe \
-      --results=experiments/results/sweep_digits.json \
+      --results=experiments/results/sweep_fashion_14_more.json \
       --figure=docs/figures/probe.png
 
 --results is what experiments.sweep wrote, or the folder of its runs; or several of the

@@ -1,8 +1,8 @@
 r"""Figures 4a and 6: rate and distortion of a sweep's models, in bits per image.
 
   python -m experiments.figures.rate_distortion \
-      --results=experiments/results/sweep_cifar10_small.json --split=test \
-      --figure=docs/figures/rate_distortion_cifar10.png
+      --results=experiments/results/sweep_fashion_14_more.json --split=test --log_rate \
+      --figure=docs/figures/rate_distortion.png
 
 --results is what experiments.sweep wrote, or the folder of its runs; or several of the
 same data and length, separated by commas.
@@ -42,7 +42,7 @@ def main(_):
 
 
 def _draw_baseline(axes, cost):
-    rates = np.linspace(0, axes.get_xlim()[1], 2)
+    rates = np.linspace(0, axes.get_xlim()[1], 1000)
     low, high = axes.get_ylim()
     axes.axhline(cost, color="black", linewidth=1, label="decoder alone")
     axes.plot(

@@ -9,6 +9,9 @@ RESULTS = flags.flags.DEFINE_list("results", [], "Sweeps' results or folders.")
 RATE = flags.flags.DEFINE_enum(
     "rate", "auxiliary", ["auxiliary", "training"], "Under which prior."
 )
+LOG_RATE = flags.flags.DEFINE_bool(
+    "log_rate", False, "A logarithmic axis of the rate, where rates differ much."
+)
 EXAMPLE = {"images": "image", "text": "sentence"}
 
 
@@ -53,4 +56,6 @@ def label_axes(axes, found, x: metric.Metric, y: metric.Metric, split: str) -> N
     axes.set(
         xlabel=x.axis(example), ylabel=y.axis(example), title=points.title(found, split)
     )
+    if LOG_RATE.value:
+        axes.set_xscale("log")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=10)

@@ -193,6 +193,25 @@ def test_labels_and_styles_say_every_part():
     assert styles[2] == {**styles[0], "markerfacecolor": "none"}
 
 
+def test_annealed_runs_keep_the_color_of_their_family():
+    def style(changes, annealed):
+        objective = "objective=kl_annealing,anneal_steps=9" if annealed else ""
+        changes = ",".join(filter(None, (changes, objective)))
+        return points.style(sets.hparams("digits_sweep", changes).to_dict())
+
+    families = (
+        "",
+        "prior=standard_normal",
+        "prior=standard_normal,posterior=independent_delta",
+    )
+    plain, annealed = ([style(f, a) for f in families] for a in (False, True))
+    assert len({found["color"] for found in annealed}) == 3
+    assert len({found["marker"] for found in annealed}) == 1
+    for family in (0, 2):
+        assert annealed[family]["color"] == plain[family]["color"]
+        assert annealed[family]["marker"] != plain[family]["marker"]
+
+
 def record(name, data, note=""):
     found = row(name, 0, 1.0)
     found["hparams"] = sets.hparams(name).to_dict()

@@ -24,6 +24,24 @@ def measure(function, repeats, warm_up=1):
     return seconds
 
 
+def in_turn(functions, rounds):
+    """Seconds of functions that are called in turn: a dict of lists of `rounds` floats.
+
+    What else the machine does, and how fast its processor happens to run, is then the
+    same for each. Of two calls in a row the second counts: the first finds the caches
+    full of another's arrays.
+
+    Args:
+      functions: dict: name -> callable without arguments.
+      rounds: int; one more comes first, for compilation.
+    """
+    found = {name: [] for name in functions}
+    for _ in range(rounds + 1):
+        for name, function in functions.items():
+            found[name] += measure(function, 1)
+    return {name: seconds[1:] for name, seconds in found.items()}
+
+
 def median(function, repeats, warm_up=1):
     """The median of `measure`, a float."""
     return statistics.median(measure(function, repeats, warm_up))

@@ -249,13 +249,65 @@ def attention(num_pixels, batch_size, num_heads, width, rounds):
     for dtype in DTYPES:
         ours_at(dtype)
         torch_at(dtype)
+        alone, both = _products(num_pixels, batch_size * num_heads, width, dtype)
+        functions[f"products_forward_{dtype}"] = alone
+        functions[f"products_both_{dtype}"] = both
     seconds = timing.in_turn(functions, rounds)
     found = {key: timing.summary(value) for key, value in seconds.items()}
-    # Two products forward, and five with the gradient, which computes the weights anew;
-    # a query looks at half of the keys on average.
+    for kind in ("forward", "both"):
+        for dtype in DTYPES:
+            here, end = found[f"ours_{kind}_{dtype}"], f"{kind}_{dtype}"
+            for name in ("torch", "products"):
+                found[f"ours_over_{name}_{end}"] = timing.ratio(
+                    here, found[f"{name}_{end}"]
+                )
+    # Two products forward, four more with the gradient; a query looks at half of the
+    # keys on average.
     product = num_heads * width * batch_size * num_pixels * (num_pixels + 1)
-    found["products_flop"] = {"forward": 2 * product, "both": 7 * product}
+    found["products_flop"] = {"forward": 2 * product, "both": 6 * product}
     return found
+
+
+def _products(num_pixels, num_matrices, width, dtype):
+    """Functions of nothing but the products of attention in our pieces."""
+    import tensorflow as tf
+
+    from deltavae_tf.layers import attention_core
+
+    rng = np.random.default_rng(0)
+
+    def numbers(*shape):
+        return tf.cast(tf.constant(rng.normal(size=shape), "float32"), dtype)
+
+    size = max(1, attention_core.WEIGHTS_PER_PIECE // num_pixels)
+    ends = [*range(size, num_pixels, size), num_pixels]
+    heads = [numbers(num_matrices, num_pixels, width) for _ in range(2)]
+    pieces = [
+        (numbers(num_matrices, end - first, end), first, end)
+        for first, end in zip([0, *ends], ends, strict=False)
+    ]
+
+    def compute(gradient):
+        a, b = heads
+        found = []
+        for weights, first, end in pieces:
+            rows, seen = a[:, first:end], b[:, :end]
+            # For outputs; queries, keys and values.
+            found.append(tf.matmul(rows, seen, transpose_b=True))
+            found.append(tf.matmul(weights, seen))
+            if gradient:
+                found.append(tf.matmul(rows, a[:, :end], transpose_b=True))
+                found.append(tf.matmul(weights, a[:, :end]))
+                found.append(tf.einsum("bqk,bqw->bkw", weights, rows))
+                found.append(tf.einsum("bqk,bqw->bkw", weights, b[:, first:end]))
+        # Waits for all, and reads a number of each.
+        return tf.add_n([tf.reshape(x, [-1])[0] for x in found])
+
+    functions = [
+        tf.function(lambda gradient=gradient: compute(gradient), autograph=False)
+        for gradient in (False, True)
+    ]
+    return [lambda f=f: float(f()) for f in functions]
 
 
 def rates(dtype):

@@ -9,14 +9,17 @@ Parts:
              channels last; ours in float32 and mixed_bfloat16. The weights are
              copied, and log-likelihoods and gradients in float32 must agree first.
   attention  causal attention alone, forward and backward, ours and PyTorch's
-             scaled_dot_product_attention, beside what its products take at the rate
-             that products reach here.
+             scaled_dot_product_attention, beside its products with nothing between.
+             `again`: ours when it computes its weights again for the gradient; `wide`:
+             when it also has them in float32 whatever the dtype.
 
 All of a table are called in turn. Both sides have as many threads as this process has
 cores. Leave the machine alone meanwhile. Needs benchmarks/requirements.txt.
 """
 
+import contextlib
 import os
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -24,12 +27,30 @@ import numpy as np
 
 from benchmarks import command, ours, timing
 from deltavae_tf import backend
+from deltavae_tf.layers import attention as attention_layers
+from deltavae_tf.layers import attention_core
 from deltavae_tf.training import run_folder
 
 MODELS = ("cifar10_small", "attention_small")
 PARTS = ("step", "attention")
 DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 TOLERANCE = 1e-4  # Relative, of log-likelihoods; of gradients ten times that.
+
+
+@contextlib.contextmanager
+def form(name):
+    """Context in which attention is traced in one of its forms.
+
+    Args:
+      name: "ours", as it is here; "again" and "wide", see above.
+    """
+    with contextlib.ExitStack() as stack:
+        if name != "ours":
+            stack.enter_context(attention_core.computing_again())
+        if name == "wide":
+            patch = mock.patch.object(backend, "has_narrow_softmax", lambda: False)
+            stack.enter_context(patch)
+        yield
 
 
 def make(name, image_shape, dtype="float32"):
@@ -148,7 +169,9 @@ def steps(name, image_shape, batch_size, rounds):
             check(apart)
         found["differences"][dtype] = apart
         found["num_parameters"] = ours.num_parameters(model)
-        functions[f"ours_{dtype}"] = _our_step(model, images)
+        has_attention = bool(model.decoder.num_attention)
+        for kind in ("ours", "again", "wide") if has_attention else ("ours",):
+            functions[f"{kind}_{dtype}"] = _our_step(model, images, kind)
         for kind in ("eager", "compiled"):
             decoder = translated(name, model, dtype)
             hparams = ours.settings(name)
@@ -168,17 +191,23 @@ def steps(name, image_shape, batch_size, rounds):
         peers = [found[f"torch_{kind}_{dtype}"] for kind in ("eager", "compiled")]
         best = min(peers, key=lambda x: x["median_s"])
         found[f"ours_over_torch_{dtype}"] = timing.ratio(here, best)
+        if has_attention:
+            found[f"ours_over_wide_{dtype}"] = timing.ratio(
+                here, found[f"wide_{dtype}"]
+            )
     found["ours_bfloat16_over_float32"] = timing.ratio(
         found["ours_bfloat16"], found["ours_float32"]
     )
     return found
 
 
-def _our_step(model, images):
+def _our_step(model, images, kind="ours"):
     """As the loop compiles it."""
     model.optimizer.build(model.trainable_variables)
     step = backend.graph(model.train_step)
     batch = {"image": backend.ops.convert_to_tensor(images)}
+    with form(kind):
+        step(batch)  # Traces.
     return lambda: float(step(batch)["loss"])
 
 
@@ -195,15 +224,15 @@ def attention(num_pixels, batch_size, num_heads, width, rounds):
     import tensorflow as tf
     import torch
 
-    from deltavae_tf.layers import attention as layers
-
-    layer = layers.MultiHeadAttention(num_heads, num_heads * width, causal=True)
+    layer = attention_layers.MultiHeadAttention(
+        num_heads, num_heads * width, causal=True
+    )
     rng = np.random.default_rng(0)
     # As projections give them: heads beside each other in the last axis.
     arrays = rng.normal(size=(4, batch_size, num_pixels, num_heads * width))
     functions = {}
 
-    def ours_at(dtype):
+    def ours_at(dtype, kind):
         tensors = [tf.cast(tf.constant(x, "float32"), dtype) for x in arrays]
 
         def forward(q, k, v):
@@ -221,13 +250,13 @@ def attention(num_pixels, batch_size, num_heads, width, rounds):
             return tape.gradient(mixed, (q, k, v), upstream)
 
         alone = tf.function(forward, autograph=False)
-        functions[f"ours_forward_{dtype}"] = lambda: alone(*tensors[:3]).numpy()
-        functions[f"ours_both_{dtype}"] = lambda: both(*tensors)[0].numpy()
+        with form(kind):
+            alone(*tensors[:3]), both(*tensors)  # Traces.
+        functions[f"{kind}_forward_{dtype}"] = lambda: alone(*tensors[:3]).numpy()
+        functions[f"{kind}_both_{dtype}"] = lambda: both(*tensors)[0].numpy()
 
     def torch_at(dtype):
-        tensors = [
-            torch.tensor(x, dtype=getattr(torch, dtype)) for x in arrays
-        ]  # fmt: skip
+        tensors = [torch.tensor(x, dtype=getattr(torch, dtype)) for x in arrays]
 
         def forward(*qkv):
             heads = [x.unflatten(-1, (num_heads, -1)).transpose(1, 2) for x in qkv]
@@ -247,7 +276,8 @@ def attention(num_pixels, batch_size, num_heads, width, rounds):
         )
 
     for dtype in DTYPES:
-        ours_at(dtype)
+        for kind in ("ours", "again", "wide"):
+            ours_at(dtype, kind)
         torch_at(dtype)
         alone, both = _products(num_pixels, batch_size * num_heads, width, dtype)
         functions[f"products_forward_{dtype}"] = alone
@@ -257,7 +287,7 @@ def attention(num_pixels, batch_size, num_heads, width, rounds):
     for kind in ("forward", "both"):
         for dtype in DTYPES:
             here, end = found[f"ours_{kind}_{dtype}"], f"{kind}_{dtype}"
-            for name in ("torch", "products"):
+            for name in ("torch", "products", "wide"):
                 found[f"ours_over_{name}_{end}"] = timing.ratio(
                     here, found[f"{name}_{end}"]
                 )
@@ -271,8 +301,6 @@ def attention(num_pixels, batch_size, num_heads, width, rounds):
 def _products(num_pixels, num_matrices, width, dtype):
     """Functions of nothing but the products of attention in our pieces."""
     import tensorflow as tf
-
-    from deltavae_tf.layers import attention_core
 
     rng = np.random.default_rng(0)
 
@@ -308,13 +336,6 @@ def _products(num_pixels, num_matrices, width, dtype):
         for gradient in (False, True)
     ]
     return [lambda f=f: float(f()) for f in functions]
-
-
-def rates(dtype):
-    """Operations a second of products and convolutions, the faster: a float."""
-    from experiments.runs import machine
-
-    return machine.measure(DTYPES[dtype])[0].flops
 
 
 def table(found):
@@ -373,7 +394,6 @@ def measure(options):
                 print(f"{name}, {row['num_parameters']:,} parameters")
                 print(table(row), flush=True)
         else:
-            found[part]["flops_per_second"] = {d: rates(d) for d in DTYPES}
             for pixels in options.pixels:
                 row = attention(pixels, options.batch_size, 4, 16, options.rounds)
                 found[part][f"pixels_{pixels}"] = row

@@ -1,7 +1,9 @@
 """softmax(q k^T) v in pieces: many weights are never there at once, nor kept for the
 gradient."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -22,6 +24,17 @@ WEIGHTS_KEPT = 2**26
 _FORBIDDEN = -1e30  # As a logit; its exponential is 0.
 
 
+@contextlib.contextmanager
+def computing_again() -> Iterator[None]:
+    """Context in which gradients keep no weights, as on an accelerator."""
+    global WEIGHTS_KEPT
+    before, WEIGHTS_KEPT = WEIGHTS_KEPT, 0
+    try:
+        yield
+    finally:
+        WEIGHTS_KEPT = before
+
+
 def attend(
     queries: Tensor,
     keys: Tensor,
@@ -36,7 +49,7 @@ def attend(
     Queries are taken in pieces of `WEIGHTS_PER_PIECE` weights. With `causal=True` no
     piece looks at the keys behind its last query: half the work. The gradient computes
     the weights again, piece by piece, and keeps of them only which were dropped; on a
-    processor it keeps up to `WEIGHTS_KEPT` of them.
+    processor and without dropout it keeps up to `WEIGHTS_KEPT` of them.
 
     Where the backend's softmax of bfloat16 is computed in float32 inside, weights and
     their gradients are bfloat16 between the products: half the bytes.
@@ -96,23 +109,22 @@ def attend(
     def attend_scaled(queries, keys, values, *extras):
         mask = extras[0] if allowed is not None else None
         pieces = list(_pieces(queries.shape[2], keys.shape[2], mask, causal))
-        few = not backend.accelerators() and _are_few(pieces, queries.shape)
+        keeps_weights = not dropout_rate and _are_few(pieces, queries.shape)
         outputs, kept = [], []
         for piece in pieces:
             seen = slice(piece.num_keys)
             keep = draw(piece, extras[-1] if extras else None)
             weights = weigh(queries, keys[:, :, seen], piece)
-            kept.append((keep, weights if few else None))
+            kept.append((keep, weights if keeps_weights else None))
             weights = ops.cast(drop(weights, keep), dtype)
             outputs.append(ops.einsum("bnqk,bnkw->bnqw", weights, values[:, :, seen]))
         outputs = _join(outputs)
 
         def gradient(by_outputs):
-            queries_, keys_ = queries, keys
-            if not few:
-                queries_, keys_, by_outputs = backend.barrier(
-                    (queries, keys, by_outputs)
-                )
+            given = queries, keys, by_outputs
+            if not keeps_weights:
+                given = backend.barrier(given)
+            queries_, keys_, by_outputs = given
             # sum_k weight * d/d weight, of each query: dropped or not.
             by_scale = ops.sum(
                 ops.cast(by_outputs, "float32") * ops.cast(outputs, "float32"),
@@ -190,8 +202,8 @@ def _pieces(num_queries, num_keys, allowed, causal):
 
 
 def _are_few(pieces, shape):
-    """Whether a batch of queries `shape` has at most `WEIGHTS_KEPT` weights, for sure."""
-    if shape[0] is None:
+    """Whether there is memory for all weights of a batch, queries of `shape`."""
+    if shape[0] is None or backend.accelerators():
         return False
     each = sum((p.rows.stop - p.rows.start) * p.num_keys for p in pieces)
     return shape[0] * shape[1] * each <= WEIGHTS_KEPT

@@ -11,7 +11,7 @@ Parts:
   attention  causal attention alone, forward and backward, ours and PyTorch's
              scaled_dot_product_attention, beside its products with nothing between.
              `again`: ours when it computes its weights again for the gradient; `wide`:
-             when it also has them in float32 whatever the dtype.
+             when it also has them in float32 whatever the dtype (a step too).
 
 All of a table are called in turn. Both sides have as many threads as this process has
 cores. Leave the machine alone meanwhile. Needs benchmarks/requirements.txt.
@@ -19,6 +19,7 @@ cores. Leave the machine alone meanwhile. Needs benchmarks/requirements.txt.
 
 import contextlib
 import os
+import time
 from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -33,6 +34,7 @@ from deltavae_tf.training import run_folder
 
 MODELS = ("cifar10_small", "attention_small")
 PARTS = ("step", "attention")
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 TOLERANCE = 1e-4  # Relative, of log-likelihoods; of gradients ten times that.
 
@@ -152,7 +154,7 @@ def check(apart):
             )
 
 
-def steps(name, image_shape, batch_size, rounds):
+def steps(name, image_shape, batch_size, rounds, clock=time.perf_counter):
     """Times of training steps: a dict, of which `check` has approved."""
     import torch
 
@@ -170,7 +172,7 @@ def steps(name, image_shape, batch_size, rounds):
         found["differences"][dtype] = apart
         found["num_parameters"] = ours.num_parameters(model)
         has_attention = bool(model.decoder.num_attention)
-        for kind in ("ours", "again", "wide") if has_attention else ("ours",):
+        for kind in ("ours", "wide") if has_attention else ("ours",):
             functions[f"{kind}_{dtype}"] = _our_step(model, images, kind)
         for kind in ("eager", "compiled"):
             decoder = translated(name, model, dtype)
@@ -184,7 +186,7 @@ def steps(name, image_shape, batch_size, rounds):
             functions[f"torch_{kind}_{dtype}"] = torch_decoder.train_step(
                 decoder, torch.from_numpy(images), optimizer, kind == "compiled"
             )
-    seconds = timing.in_turn(functions, rounds)
+    seconds = timing.in_turn(functions, rounds, clock)
     found |= {key: timing.summary(value) for key, value in seconds.items()}
     for dtype in DTYPES:
         here = found[f"ours_{dtype}"]
@@ -211,7 +213,9 @@ def _our_step(model, images, kind="ours"):
     return lambda: float(step(batch)["loss"])
 
 
-def attention(num_pixels, batch_size, num_heads, width, rounds):
+def attention(
+    num_pixels, batch_size, num_heads, width, rounds, clock=time.perf_counter
+):
     """Times of causal attention, forward alone and with its gradient: a dict.
 
     Args:
@@ -220,6 +224,7 @@ def attention(num_pixels, batch_size, num_heads, width, rounds):
       num_heads: int.
       width: int, channels of a head.
       rounds: int.
+      clock: as for `timing.measure`.
     """
     import tensorflow as tf
     import torch
@@ -282,7 +287,7 @@ def attention(num_pixels, batch_size, num_heads, width, rounds):
         alone, both = _products(num_pixels, batch_size * num_heads, width, dtype)
         functions[f"products_forward_{dtype}"] = alone
         functions[f"products_both_{dtype}"] = both
-    seconds = timing.in_turn(functions, rounds)
+    seconds = timing.in_turn(functions, rounds, clock)
     found = {key: timing.summary(value) for key, value in seconds.items()}
     for kind in ("forward", "both"):
         for dtype in DTYPES:
@@ -358,6 +363,12 @@ def main(arguments=None):
     add("--batch_size", type=int, default=16)
     add("--pixels", nargs="+", type=int, default=[784, 1024], help="of attention")
     add("--rounds", type=int, default=11, help="of which the median counts")
+    add(
+        "--clock",
+        choices=sorted(CLOCKS),
+        default="wall",
+        help="cpu: count the process's processor seconds, for one core that is not free",
+    )
     add("--output", default="benchmarks/results/torch_peer.json")
     options = parser.parse_args(arguments)
     sizes = [options.image_size, options.batch_size, options.rounds, *options.pixels]
@@ -375,12 +386,14 @@ def measure(options):
     from deltavae_tf.training import tensorflow_engine
 
     tensorflow_engine.Engine().prepare()
+    clock = CLOCKS[options.clock]
     cores = len(os.sched_getaffinity(0))
     torch.set_num_threads(cores)
     found = {
         "torch": torch.__version__,
         "git_commit": run_folder.versions()["git_commit"],
         "cores": cores,
+        "clock": options.clock,
         "batch_size": options.batch_size,
         "image_shape": [options.image_size, options.image_size, 3],
     }
@@ -389,13 +402,15 @@ def measure(options):
         if part == "step":
             for name in options.models:
                 sizes = tuple(found["image_shape"]), options.batch_size
-                row = steps(name, *sizes, options.rounds)
+                row = steps(name, *sizes, options.rounds, clock)
                 found[part][name] = row
                 print(f"{name}, {row['num_parameters']:,} parameters")
                 print(table(row), flush=True)
         else:
             for pixels in options.pixels:
-                row = attention(pixels, options.batch_size, 4, 16, options.rounds)
+                row = attention(
+                    pixels, options.batch_size, 4, 16, options.rounds, clock
+                )
                 found[part][f"pixels_{pixels}"] = row
                 print(f"causal attention, {pixels} pixels, 4 heads of 16 channels")
                 print(table(row), flush=True)

@@ -367,7 +367,7 @@ def main(arguments=None):
         "--clock",
         choices=sorted(CLOCKS),
         default="wall",
-        help="cpu: count the process's processor seconds, for one core that is not free",
+        help="cpu: processor seconds, where one core is not free",
     )
     add("--output", default="benchmarks/results/torch_peer.json")
     options = parser.parse_args(arguments)

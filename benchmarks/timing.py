@@ -6,22 +6,42 @@ import statistics
 import time
 
 
-def measure(function, repeats, warm_up=1):
+def measure(function, repeats, warm_up=1, clock=time.perf_counter):
     """Seconds that a function takes: a list of `repeats` floats.
 
     Args:
       function: callable without arguments; returns when the work is done.
       repeats: int.
       warm_up: int, calls before the first that counts (compilation, caches).
+      clock: callable, seconds; `time.process_time` where the machine is not free.
     """
     for _ in range(warm_up):
         function()
     seconds = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         function()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return seconds
+
+
+def in_turn(functions, rounds, clock=time.perf_counter):
+    """Seconds of functions that are called in turn: a dict of lists of `rounds` floats.
+
+    What else the machine does, and how fast its processor happens to run, is then the
+    same for each. Of two calls in a row the second counts: the first finds the caches
+    full of another's arrays.
+
+    Args:
+      functions: dict: name -> callable without arguments.
+      rounds: int; one more comes first, for compilation.
+      clock: as for `measure`.
+    """
+    found = {name: [] for name in functions}
+    for _ in range(rounds + 1):
+        for name, function in functions.items():
+            found[name] += measure(function, 1, clock=clock)
+    return {name: seconds[1:] for name, seconds in found.items()}
 
 
 def median(function, repeats, warm_up=1):

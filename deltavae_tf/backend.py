@@ -201,19 +201,44 @@ def custom_gradient(function: Callable) -> Callable:
 
 
 def barrier(tensors: Any) -> Any:
-    """The same tensors; a compiler does not know that they are (on JAX).
+    """The same tensors, when all are there; a compiler does not know that they are.
 
-    What is computed from them is computed then and there, and not kept from before.
+    What is computed from them is computed then and there, and not kept from before:
+    TensorFlow too finds what is computed twice in a graph.
 
     Args:
       tensors: structure of tensors.
     """
-    return jax.lax.optimization_barrier(tensors) if name == "jax" else tensors
+    if name == "jax":
+        return jax.lax.optimization_barrier(tensors)
+    with tf.control_dependencies(tf.nest.flatten(tensors)):
+        return tf.nest.map_structure(tf.identity, tensors)
 
 
 def has_fused_attention() -> bool:
     """Whether `keras.ops.dot_product_attention` keeps no weights in memory here."""
     return name == "jax" and jax.default_backend() == "gpu"
+
+
+@functools.cache
+def has_narrow_softmax() -> bool:
+    """Whether `keras.ops.softmax` of bfloat16 is that of float32, rounded once.
+
+    TensorFlow's is on a processor with oneDNN; it is tried out, once. Else exponentials
+    and their sum would be rounded too.
+    """
+    if name == "jax" or accelerators():
+        return False
+    logits = np.random.default_rng(0).normal(size=(1, 4096))
+    with tf.init_scope():
+        narrow = tf.cast(logits, tf.bfloat16)
+        exact = tf.nn.softmax(tf.cast(narrow, tf.float32)).numpy()
+        try:
+            found = tf.cast(tf.nn.softmax(narrow), tf.float32).numpy()
+        except tf.errors.OpError:  # oneDNN's needs AVX-512.
+            return False
+    # Half of bfloat16's last place, and a little for another order of sums.
+    return bool(np.all(np.abs(found - exact) <= 2.0**-8 * 1.01 * exact))
 
 
 def num_replicas() -> int:

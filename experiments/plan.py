@@ -53,10 +53,12 @@ def count(hparams, num_cores):
             "--tpu_num_shards must divide the batch. "
             f"Received: batch_size={hparams.batch_size}, {num_cores} cores"
         )
+    from deltavae_tf.layers import attention_core
     from experiments.runs import costs
 
     model, spec = model_and_spec(hparams, num_cores)
-    return costs.of_step(model, spec, has_average=hparams.ema_decay > 0)
+    with attention_core.computing_again():
+        return costs.of_step(model, spec, has_average=hparams.ema_decay > 0)
 
 
 def model_and_spec(hparams, num_cores=1):

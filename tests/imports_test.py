@@ -102,7 +102,7 @@ def test_who_may_import_what(name, path):
 # Of programs, benchmarks, the README and the notebooks; all other tests are of the
 # library and of data/, and build their models without experiments/.
 _OF_PROGRAMS = ("experiments/", "benchmarks_test.py", "readme_test.py")
-_OF_PROGRAMS += ("notebooks_test.py",)
+_OF_PROGRAMS += ("notebooks_test.py", "torch_peer_test.py")
 
 
 def library_tests():

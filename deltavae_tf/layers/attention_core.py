@@ -1,8 +1,12 @@
-"""softmax(q k^T) v in pieces: never all weights at once, none kept for the gradient."""
+"""softmax(q k^T) v in pieces: many weights are never there at once, nor kept for the
+gradient."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -13,7 +17,22 @@ from deltavae_tf.backend import Tensor
 # the C library's allocator uses again instead of asking for fresh pages.
 WEIGHTS_PER_PIECE = 2**17
 
+# Of a batch: with no more the gradient takes the weights from the forward pass, 256 MiB
+# in float32, where a processor has the memory. Else it computes them again.
+WEIGHTS_KEPT = 2**26
+
 _FORBIDDEN = -1e30  # As a logit; its exponential is 0.
+
+
+@contextlib.contextmanager
+def computing_again() -> Iterator[None]:
+    """Context in which gradients keep no weights, as on an accelerator."""
+    global WEIGHTS_KEPT
+    before, WEIGHTS_KEPT = WEIGHTS_KEPT, 0
+    try:
+        yield
+    finally:
+        WEIGHTS_KEPT = before
 
 
 def attend(
@@ -29,7 +48,11 @@ def attend(
 
     Queries are taken in pieces of `WEIGHTS_PER_PIECE` weights. With `causal=True` no
     piece looks at the keys behind its last query: half the work. The gradient computes
-    the weights again, piece by piece, and keeps of them only which were dropped.
+    the weights again, piece by piece, and keeps of them only which were dropped; on a
+    processor and without dropout it keeps up to `WEIGHTS_KEPT` of them.
+
+    Where the backend's softmax of bfloat16 is computed in float32 inside, weights and
+    their gradients are bfloat16 between the products: half the bytes.
 
     Args:
       queries: float `[B, N, Q, W]`.
@@ -51,15 +74,25 @@ def attend(
     if noise_keys is None or not dropout_rate:
         dropout_rate, noise_keys = 0.0, None
     num_heads = queries.shape[1]
+    dtype = values.dtype
+    narrow = (
+        keras.backend.standardize_dtype(dtype) == "bfloat16"
+        and not dropout_rate
+        and backend.has_narrow_softmax()
+    )
     # What a gradient needs goes in as an argument: a closure would outlive the trace of
     # a rematerialized layer on JAX.
     extras = [x for x in (allowed, noise_keys) if x is not None]
 
     def weigh(queries, keys, piece):
-        """float32 `[B, N, q, k]`, a piece's weights before dropout."""
+        """`[B, N, q, k]`, a piece's weights before dropout; float32 unless `narrow`."""
         logits = ops.einsum("bnqw,bnkw->bnqk", queries[:, :, piece.rows], keys)
-        logits = ops.cast(logits, "float32")
-        return ops.softmax(logits if piece.bias is None else logits + piece.bias)
+        if piece.bias is None:
+            return ops.softmax(logits if narrow else ops.cast(logits, "float32"))
+        if narrow:  # A processor chooses among numbers that it would be slow to add.
+            forbidden = ops.cast(_FORBIDDEN, logits.dtype)
+            return ops.softmax(ops.where(piece.bias < 0, forbidden, logits))
+        return ops.softmax(ops.cast(logits, "float32") + piece.bias)
 
     def draw(piece, noise_keys):
         """bool `[B, N, q, k]`, which weights are kept; None for all."""
@@ -76,35 +109,44 @@ def attend(
     def attend_scaled(queries, keys, values, *extras):
         mask = extras[0] if allowed is not None else None
         pieces = list(_pieces(queries.shape[2], keys.shape[2], mask, causal))
-        dtype = values.dtype
+        keeps_weights = not dropout_rate and _are_few(pieces, queries.shape)
         outputs, kept = [], []
         for piece in pieces:
             seen = slice(piece.num_keys)
-            kept.append(draw(piece, extras[-1] if extras else None))
-            weights = drop(weigh(queries, keys[:, :, seen], piece), kept[-1])
-            weights = ops.cast(weights, dtype)
+            keep = draw(piece, extras[-1] if extras else None)
+            weights = weigh(queries, keys[:, :, seen], piece)
+            kept.append((keep, weights if keeps_weights else None))
+            weights = ops.cast(drop(weights, keep), dtype)
             outputs.append(ops.einsum("bnqk,bnkw->bnqw", weights, values[:, :, seen]))
         outputs = _join(outputs)
 
         def gradient(by_outputs):
-            queries_, keys_, by_outputs = backend.barrier((queries, keys, by_outputs))
+            given = queries, keys, by_outputs
+            if not keeps_weights:
+                given = backend.barrier(given)
+            queries_, keys_, by_outputs = given
             # sum_k weight * d/d weight, of each query: dropped or not.
             by_scale = ops.sum(
                 ops.cast(by_outputs, "float32") * ops.cast(outputs, "float32"),
                 axis=-1,
                 keepdims=True,
             )
+            left, right = by_outputs, values
+            if narrow:
+                left, right = _less(left, right, by_scale)
             by_queries, by_keys, by_values = [], 0.0, 0.0
-            for piece, keep in zip(pieces, kept, strict=True):
+            for piece, (keep, weights) in zip(pieces, kept, strict=True):
                 rows, seen = piece.rows, slice(piece.num_keys)
-                weights = weigh(queries_, keys_[:, :, seen], piece)
+                if weights is None:
+                    weights = weigh(queries_, keys_[:, :, seen], piece)
                 rows_by_outputs = by_outputs[:, :, rows]
                 by_weights = ops.einsum(
-                    "bnqw,bnkw->bnqk", rows_by_outputs, values[:, :, seen]
+                    "bnqw,bnkw->bnqk", left[:, :, rows], right[:, :, seen]
                 )
-                by_weights = drop(ops.cast(by_weights, "float32"), keep)
-                by_logits = weights * (by_weights - by_scale[:, :, rows])
-                by_logits = ops.cast(by_logits, dtype)
+                if not narrow:
+                    by_weights = drop(ops.cast(by_weights, "float32"), keep)
+                    by_weights = by_weights - by_scale[:, :, rows]
+                by_logits = ops.cast(weights * by_weights, dtype)
                 weights = ops.cast(drop(weights, keep), dtype)
                 by_queries.append(
                     ops.einsum("bnqk,bnkw->bnqw", by_logits, keys_[:, :, seen])
@@ -159,9 +201,36 @@ def _pieces(num_queries, num_keys, allowed, causal):
         yield _Piece(number, rows, seen, bias)
 
 
+def _are_few(pieces, shape):
+    """Whether there is memory for all weights of a batch, queries of `shape`."""
+    if shape[0] is None or backend.accelerators():
+        return False
+    each = sum((p.rows.stop - p.rows.start) * p.num_keys for p in pieces)
+    return shape[0] * shape[1] * each <= WEIGHTS_KEPT
+
+
 def _bias(allowed):
     bias = ops.where(allowed, np.float32(0.0), np.float32(_FORBIDDEN))
     return bias if len(bias.shape) == 2 else bias[:, None]  # Heads share it.
+
+
+def _less(left, right, scale):
+    """Two factors whose product over the last axis is that of `left` and `right` less
+    `scale`: one operation where a difference would be another.
+
+    Args:
+      left: `[B, N, Q, W]`.
+      right: `[B, N, K, W]`.
+      scale: float32 `[B, N, Q, 1]`. It goes in as two numbers, so that none of it is
+        lost to rounding.
+    """
+    high = ops.cast(scale, left.dtype)
+    low = ops.cast(scale - ops.cast(high, scale.dtype), left.dtype)
+    ones = ops.ones_like(right[..., :1])
+    return (
+        ops.concatenate([left, -high, -low], axis=-1),
+        ops.concatenate([right, ones, ones], axis=-1),
+    )
 
 
 def _join(parts):

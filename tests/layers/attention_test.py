@@ -75,9 +75,15 @@ def plain(q, k, v, allowed, kept=1.0):
     return tf.einsum("bnqk,bnkw->bnqw", tf.nn.softmax(logits) * kept, v)
 
 
+@pytest.fixture(params=[0, 10**6], ids=["again", "kept"])
+def weights(request, monkeypatch):
+    """Whether the gradient computes weights again or keeps them."""
+    monkeypatch.setattr(attention_core, "WEIGHTS_KEPT", request.param)
+
+
 @pytest.mark.parametrize("mask", ["all", "causal", "shared", "each", "both"])
 @pytest.mark.parametrize("num_queries, num_keys", SIZES)
-def test_gradients_are_those_of_autodiff(num_queries, num_keys, mask, pieces):
+def test_gradients_are_those_of_autodiff(num_queries, num_keys, mask, pieces, weights):
     allowed, arguments = masks(num_queries, num_keys)[mask]
     qkv = inputs(num_queries, num_keys)
     upstream = values(B, N, num_queries, W, seed=9)
@@ -87,6 +93,67 @@ def test_gradients_are_those_of_autodiff(num_queries, num_keys, mask, pieces):
     expected = gradients(lambda q, k, v: plain(q, k, v, allowed), qkv, upstream)
     for name, x, y in zip("qkv", found, expected, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("compiler", [None, backend.graph, backend.compile])
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("mask", ["all", "causal", "each", "both"])
+def test_bfloat16_is_as_near_as_it_can_be(mask, narrow, compiler, weights, monkeypatch):
+    """To the formula in float64, of numbers that bfloat16 has."""
+    monkeypatch.setattr(backend, "has_narrow_softmax", lambda: narrow)
+    monkeypatch.setattr(attention_core, "WEIGHTS_PER_PIECE", 30)
+    num_queries, num_keys = 12, 9
+    allowed, arguments = masks(num_queries, num_keys)[mask]
+    exact = [*inputs(num_queries, num_keys), values(B, N, num_queries, W, seed=9)]
+    # Upstream with a mean: the sum of its products with outputs is then large.
+    exact[3] = exact[3] + 3
+    exact = [np.round(x * 16) / 16 for x in exact]
+
+    def attend(q, k, v):
+        return attention_core.attend(q, k, v, **arguments)
+
+    def run(q, k, v, upstream):
+        return attend(q, k, v), *gradients(attend, (q, k, v), upstream)
+
+    run = compiler(run) if compiler else run
+    found = run(*(tf.cast(x, "bfloat16") for x in exact))
+    q, k, v, upstream = (x.astype("float64") for x in exact)
+    expected = [by_hand(q, k, v, allowed)]
+    expected += gradients(lambda *x: plain(*x, allowed), (q, k, v), upstream)
+    for name, x, y in zip("oqkv", found, expected, strict=True):
+        assert x.dtype == tf.bfloat16
+        x, y = np.asarray(tf.cast(x, "float64")), np.asarray(y)
+        gap = np.sqrt(np.mean((x - y) ** 2) / np.mean(y**2))
+        assert gap < 0.015, name
+
+
+def test_narrow_softmax_is_believed_only_where_it_is_exact(monkeypatch):
+    backend.has_narrow_softmax.cache_clear()
+    found = backend.has_narrow_softmax()
+    logits = np.float32(np.round(np.random.default_rng(1).normal(size=300) * 16) / 16)
+    exact = np.exp(logits.astype("float64"))
+    exact /= exact.sum()
+    ours = ops.cast(ops.softmax(ops.cast(logits, "bfloat16")), "float32")
+    gap = np.max(np.abs(np.asarray(ours) - exact) / exact)
+    if found:
+        assert gap < 2**-8 * 1.01
+
+    def rounded(logits):
+        """Of exponentials that are rounded themselves."""
+        parts = tf.exp(logits - tf.reduce_max(logits))
+        return parts / tf.reduce_sum(parts, keepdims=True, axis=-1)
+
+    def refuses(logits):
+        if logits.dtype == tf.bfloat16:
+            raise tf.errors.AbortedError(None, None, "no such kernel")
+        return rounded(logits)
+
+    for softmax in (rounded, refuses):
+        with monkeypatch.context() as patch:
+            patch.setattr(tf.nn, "softmax", softmax)
+            backend.has_narrow_softmax.cache_clear()
+            assert not backend.has_narrow_softmax()
+    backend.has_narrow_softmax.cache_clear()
 
 
 @pytest.mark.parametrize("mask", ["all", "causal"])

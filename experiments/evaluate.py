@@ -30,6 +30,12 @@ _SAMPLES = flags.flags.DEFINE_integer(
 _IMPORTANCE = flags.flags.DEFINE_integer(
     "importance_examples", 1000, "Held-out examples for that bound.", lower_bound=1
 )
+_EVAL_EXAMPLES = flags.flags.DEFINE_integer(
+    "eval_examples",
+    None,
+    "How many held-out examples are measured; by default all.",
+    lower_bound=2,
+)
 _TRAIN_EXAMPLES = flags.flags.DEFINE_integer(
     "train_examples", 10_000, "Training examples that are looked at.", lower_bound=2
 )
@@ -136,6 +142,7 @@ def _context(run, data, step):
 
     data.load()
     limits = context.Limits(
+        held_out=_EVAL_EXAMPLES.value,
         training=_TRAIN_EXAMPLES.value,
         importance_examples=_IMPORTANCE.value,
         importance_samples=_SAMPLES.value,

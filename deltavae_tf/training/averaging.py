@@ -81,9 +81,10 @@ class WeightAverage:
         decay = ops.minimum(self.decay, (1.0 + t) / (10.0 + t))
         if not self.warmup:
             decay = self.decay
+        share = 1.0 - decay
         for average, variable in zip(self._averages, self._variables, strict=True):
-            difference = ops.cast(variable, "float32") - ops.convert_to_tensor(average)
-            average.assign_add((1.0 - decay) * difference)
+            before = ops.convert_to_tensor(average)
+            average.assign(before + share * (ops.cast(variable, "float32") - before))
         self._updates.assign_add(1)
 
     def reset(self) -> None:

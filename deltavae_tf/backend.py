@@ -88,7 +88,14 @@ def traced_once(function: Callable, *dtypes: str) -> Callable:
     if name == "jax":
         return function
     signature = [tf.TensorSpec(None, dtype) for dtype in dtypes]
-    return tf.function(function, input_signature=signature, autograph=False)
+    # Nor are its operations put in at each call when a program is started.
+    attributes = {"_noinline": True}
+    return tf.function(
+        function,
+        input_signature=signature,
+        autograph=False,
+        experimental_attributes=attributes,
+    )
 
 
 def with_broadcast_shape(x: Tensor, parts: Sequence[Tensor]) -> Tensor:
@@ -344,9 +351,29 @@ def fused_adam(
         var=variable.handle,
         m=moments[0].value.handle,
         v=moments[1].value.handle,
-        grad=tf.cast(gradient, variable.dtype),
-        **{key: tf.cast(value, variable.dtype) for key, value in settings.items()},
+        grad=_as(gradient, variable.dtype),
+        **{key: _as(value, variable.dtype) for key, value in settings.items()},
     )
+
+
+def _as(x, dtype):
+    return x if x.dtype == dtype else tf.cast(x, dtype)
+
+
+def move_towards(variable: keras.Variable, target: Tensor, share: Tensor) -> None:
+    """variable += share * (target - variable), in few operations.
+
+    Args:
+      variable: keras.Variable.
+      target: tensor like it, of its dtype.
+      share: scalar of its dtype.
+    """
+    before = ops.convert_to_tensor(variable)
+    change = share * (target - before)
+    if name == "tensorflow" and num_replicas() == 1:
+        tf.raw_ops.AssignAddVariableOp(resource=variable.handle, value=change)
+    else:
+        variable.assign(before + change)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from deltavae_tf import errors
+from deltavae_tf import backend, errors
 from deltavae_tf.training import checkpoints
 
 # The weights are the same on all replicas, hence so are the averages.
@@ -83,8 +83,7 @@ class WeightAverage:
             decay = self.decay
         share = 1.0 - decay
         for average, variable in zip(self._averages, self._variables, strict=True):
-            before = ops.convert_to_tensor(average)
-            average.assign(before + share * (ops.cast(variable, "float32") - before))
+            backend.move_towards(average, ops.cast(variable, "float32"), share)
         self._updates.assign_add(1)
 
     def reset(self) -> None:

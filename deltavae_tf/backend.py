@@ -370,7 +370,9 @@ def move_towards(variable: keras.Variable, target: Tensor, share: Tensor) -> Non
     """
     before = ops.convert_to_tensor(variable)
     change = share * (target - before)
-    if name == "tensorflow" and num_replicas() == 1:
+    # One that replicas share may be moved from outside, where nothing tells of them.
+    shared = name == "jax" or isinstance(variable.value, tf.distribute.DistributedValues)
+    if not shared:
         tf.raw_ops.AssignAddVariableOp(resource=variable.handle, value=change)
     else:
         variable.assign(before + change)

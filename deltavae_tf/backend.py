@@ -258,9 +258,12 @@ def shared_batch(model: keras.Model, batch: Any) -> Any:
 
 def first_replica(x: Any) -> Any:
     """What the first replica has of a value; the value itself, if it is not shared."""
-    if name == "tensorflow" and isinstance(x, tf.distribute.DistributedValues):
-        return x.values[0]
-    return x
+    return x.values[0] if is_shared(x) else x
+
+
+def is_shared(x: Any) -> bool:
+    """Whether each replica has a value of its own; always False on JAX."""
+    return name == "tensorflow" and isinstance(x, tf.distribute.DistributedValues)
 
 
 def is_dataset(x: Any) -> bool:
@@ -370,9 +373,8 @@ def move_towards(variable: keras.Variable, target: Tensor, share: Tensor) -> Non
     """
     before = ops.convert_to_tensor(variable)
     change = share * (target - before)
-    # One that replicas share may be moved from outside, where nothing tells of them.
-    shared = name == "jax" or isinstance(variable.value, tf.distribute.DistributedValues)
-    if not shared:
+    # One that replicas share may be moved from outside, where nothing else tells.
+    if name == "tensorflow" and not is_shared(variable.value):
         tf.raw_ops.AssignAddVariableOp(resource=variable.handle, value=change)
     else:
         variable.assign(before + change)

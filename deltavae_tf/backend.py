@@ -88,7 +88,14 @@ def traced_once(function: Callable, *dtypes: str) -> Callable:
     if name == "jax":
         return function
     signature = [tf.TensorSpec(None, dtype) for dtype in dtypes]
-    return tf.function(function, input_signature=signature, autograph=False)
+    # Nor are its operations put in at each call when a program is started.
+    attributes = {"_noinline": True}
+    return tf.function(
+        function,
+        input_signature=signature,
+        autograph=False,
+        experimental_attributes=attributes,
+    )
 
 
 def with_broadcast_shape(x: Tensor, parts: Sequence[Tensor]) -> Tensor:
@@ -276,9 +283,12 @@ def shared_batch(model: keras.Model, batch: Any) -> Any:
 
 def first_replica(x: Any) -> Any:
     """What the first replica has of a value; the value itself, if it is not shared."""
-    if name == "tensorflow" and isinstance(x, tf.distribute.DistributedValues):
-        return x.values[0]
-    return x
+    return x.values[0] if is_shared(x) else x
+
+
+def is_shared(x: Any) -> bool:
+    """Whether each replica has a value of its own; always False on JAX."""
+    return name == "tensorflow" and isinstance(x, tf.distribute.DistributedValues)
 
 
 def is_dataset(x: Any) -> bool:
@@ -369,9 +379,30 @@ def fused_adam(
         var=variable.handle,
         m=moments[0].value.handle,
         v=moments[1].value.handle,
-        grad=tf.cast(gradient, variable.dtype),
-        **{key: tf.cast(value, variable.dtype) for key, value in settings.items()},
+        grad=_as(gradient, variable.dtype),
+        **{key: _as(value, variable.dtype) for key, value in settings.items()},
     )
+
+
+def _as(x, dtype):
+    return x if x.dtype == dtype else tf.cast(x, dtype)
+
+
+def move_towards(variable: keras.Variable, target: Tensor, share: Tensor) -> None:
+    """variable += share * (target - variable), in few operations.
+
+    Args:
+      variable: keras.Variable.
+      target: tensor like it, of its dtype.
+      share: scalar of its dtype.
+    """
+    before = ops.convert_to_tensor(variable)
+    change = share * (target - before)
+    # One that replicas share may be moved from outside, where nothing else tells.
+    if name == "tensorflow" and not is_shared(variable.value):
+        tf.raw_ops.AssignAddVariableOp(resource=variable.handle, value=change)
+    else:
+        variable.assign(before + change)
 
 
 @contextlib.contextmanager

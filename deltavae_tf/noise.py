@@ -179,14 +179,16 @@ def bernoulli(
 ) -> backend.Tensor:
     """True with `probability` (a Python float): bool `[B, *shape]`."""
     threshold = min(int(probability * 2.0**32), 2**32 - 1)
-    return _below(tuple(shape), threshold)(keys)
+    drawn = _below(int(np.prod(shape)), threshold)(keys)
+    return ops.reshape(drawn, (-1, *shape))
 
 
 @functools.cache
-def _below(shape, threshold):
+def _below(count, threshold):
     """Compiled, since dropout draws millions: each of the 200 operations of Threefry by
-    itself would write them all to memory and read them again.
+    itself would write them all to memory and read them again. Shapes of as many numbers
+    share what is compiled.
     """
     return backend.compile(
-        lambda keys: ops.less(bits(keys, shape), _constant(threshold))
+        lambda keys: ops.less(bits(keys, (count,)), _constant(threshold))
     )

@@ -6,6 +6,8 @@ import os
 import sys
 import tempfile
 
+from experiments import imports
+
 
 def libraries(info: bool = True) -> None:
     """Imports the backend without its start-up lines; from here on ours are shown.
@@ -18,7 +20,7 @@ def libraries(info: bool = True) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     level = logging.INFO if info else logging.WARNING
     logging.set_verbosity(max(logging.get_verbosity(), level))
-    with _held_back():
+    with _held_back(), imports.quick():
         from deltavae_tf import backend  # Imports TensorFlow or JAX.
 
         if backend.name == "tensorflow":

@@ -113,3 +113,12 @@ def test_a_graph_calls_the_rounds_and_does_not_repeat_them():
     kinds = [operation.type for operation in graph.get_operations()]
     assert "BitwiseXor" not in kinds and "PartitionedCall" in "".join(kinds)
     assert function(keys).shape == (2, 3)
+
+
+def test_shapes_of_as_many_numbers_share_a_compiled_function():
+    noise._below.cache_clear()
+    keys = noise.fold(noise.make_key(1)[None], np.arange(3))
+    flat = noise.bernoulli(keys, (24,), 0.7)
+    shaped = noise.bernoulli(keys, (2, 3, 4), 0.7)
+    assert noise._below.cache_info().currsize == 1
+    np.testing.assert_array_equal(np.reshape(flat, (3, 2, 3, 4)), shaped)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from deltavae_tf import errors
+from deltavae_tf import backend, errors
 from deltavae_tf.training import checkpoints
 
 # The weights are the same on all replicas, hence so are the averages.
@@ -81,9 +81,9 @@ class WeightAverage:
         decay = ops.minimum(self.decay, (1.0 + t) / (10.0 + t))
         if not self.warmup:
             decay = self.decay
+        share = 1.0 - decay
         for average, variable in zip(self._averages, self._variables, strict=True):
-            difference = ops.cast(variable, "float32") - ops.convert_to_tensor(average)
-            average.assign_add((1.0 - decay) * difference)
+            backend.move_towards(average, ops.cast(variable, "float32"), share)
         self._updates.assign_add(1)
 
     def reset(self) -> None:

@@ -106,25 +106,30 @@ def _train_function(state, strategy, jit_compile):
             f"--xla_compile. Received: {strategy.num_replicas_in_sync} replicas"
         )
 
-    @tf.function(jit_compile=jit_compile, autograph=False)
     def one_step(batch):
         logs = model.train_step(batch)
         if average is not None:
             average.update()
         return logs["loss"], logs["grad_norm"]
 
-    @tf.function
+    if jit_compile:
+        one_step = tf.function(one_step, jit_compile=True, autograph=False)
+
+    # Without AutoGraph, which takes half a second to rewrite so few lines.
+    @tf.function(autograph=False)
     def train(batches, count, first):
         """`count` steps; returns the first step with a non-finite number, or 0."""
-        bad = tf.constant(0)
-        for i in tf.range(count):
+
+        def step(i, bad):
             loss, norm = strategy.run(one_step, args=(next(batches),))
             # Running means of sums over all replicas: the same everywhere, and once
             # not finite, they stay so.
             loss = strategy.experimental_local_results(loss)[0]
             norm = strategy.experimental_local_results(norm)[0]
             finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
-            bad = tf.where((bad == 0) & ~finite, first + i + 1, bad)
-        return bad
+            return i + 1, tf.where((bad == 0) & ~finite, first + i + 1, bad)
+
+        nothing = tf.constant(0)
+        return tf.while_loop(lambda i, bad: i < count, step, (nothing, nothing))[1]
 
     return train

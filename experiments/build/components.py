@@ -197,3 +197,23 @@ def _same_name(field: str) -> Any:
             if field in part.fields:
                 return part.fields[field]
     return None
+
+
+def make_weights(model, example) -> None:
+    """Makes a model's weights.
+
+    What our own parts compute of an example is nobody's business, so nothing is
+    computed. Those of users are called, which tells now what is wrong with them.
+
+    Args:
+      model: `DeltaVAE`.
+      example: array `[1, ...]`.
+    """
+    from deltavae_tf import backend
+
+    parts = model.encoder, model.decoder, model.prior, model.auxiliary_prior
+    modules = {type(part).__module__ for part in parts if part is not None}
+    if all(name.startswith("deltavae_tf.") for name in modules):
+        model.build(example.shape, example.dtype.name)
+    else:
+        backend.make_variables(model, example)

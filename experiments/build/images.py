@@ -20,9 +20,8 @@ def sizes(hparams) -> components.Sizes:
 def model(hparams, **parts):
     """A built `DeltaVAE`."""
     import deltavae_tf
-    from deltavae_tf import backend
 
     found = deltavae_tf.DeltaVAE(name="delta_vae", **parts)
     shape = (1, *hparams.dataset().image_shape)
-    backend.make_variables(found, np.zeros(shape, np.uint8))
+    components.make_weights(found, np.zeros(shape, np.uint8))
     return found

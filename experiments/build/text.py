@@ -16,5 +16,5 @@ def model(hparams, **parts):
     import deltavae_tf
 
     found = deltavae_tf.TextVAE(name="text_vae", max_length=hparams.max_length, **parts)
-    found(np.zeros((1, hparams.max_length), np.int32))
+    components.make_weights(found, np.zeros((1, hparams.max_length), np.int32))
     return found

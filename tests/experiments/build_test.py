@@ -7,7 +7,7 @@ import pytest
 
 from data import dataset
 from data.reading import errors as data_errors
-from deltavae_tf import units
+from deltavae_tf import backend, units
 from experiments import build, sets
 from experiments.build import images as image_models
 from experiments.figures import points
@@ -119,3 +119,28 @@ def test_a_beta_vae_on_an_ar1_prior():
     h = sets.hparams("digits_tiny", "objective=beta,beta=0.5")
     model = build.model(h)
     assert model.objective.beta == 0.5 and model.committed_rate() > 1
+
+
+def test_our_own_parts_are_traced_once_and_a_users_are_called(monkeypatch):
+    import deltavae_tf
+
+    seen = []
+    call = deltavae_tf.DeltaVAE.call
+
+    def noted(self, batch, *args, **kwargs):
+        seen.append(backend.concrete(batch) is not None)
+        return call(self, batch, *args, **kwargs)
+
+    monkeypatch.setattr(deltavae_tf.DeltaVAE, "call", noted)
+    model = build.model(sets.hparams("digits_tiny"))
+    assert seen == [False] and model.built
+    assert model.weights[-1].path.startswith("delta_vae/")
+    seen.clear()
+
+    class UsersDecoder(deltavae_tf.ImageDecoder):
+        pass
+
+    monkeypatch.setattr(deltavae_tf, "ImageDecoder", UsersDecoder)
+    monkeypatch.setattr("deltavae_tf.models.image_decoder.ImageDecoder", UsersDecoder)
+    build.model(sets.hparams("digits_tiny"))
+    assert seen[-1], "what a user's part computes was not looked at"

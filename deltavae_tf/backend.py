@@ -123,6 +123,16 @@ def _jit(function, layer):
     return call
 
 
+def keep_compiled(folder: str) -> None:
+    """Lets later processes take what this one compiles: on JAX, into `folder`.
+
+    JAX's own settings come first: `JAX_COMPILATION_CACHE_DIR` names another folder, and
+    `JAX_ENABLE_COMPILATION_CACHE=false` keeps nothing.
+    """
+    if name == "jax" and jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", folder)
+
+
 def accelerators() -> list[str]:
     """The names of the GPUs and TPUs that this process sees; of two alike, both."""
     if name == "jax":

@@ -27,6 +27,8 @@ def libraries(info: bool = True) -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # Looks for a GPU, and says so.
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        backend.keep_compiled(os.path.join(cache, "deltavae_tf", "jax"))
     standard_logging.getLogger("tensorflow").setLevel(standard_logging.ERROR)
 
 

@@ -37,6 +37,29 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+_KEPT = """
+import jax
+from experiments import quiet
+quiet.libraries()
+jax.jit(lambda x: x * 3)(2.0)
+print(jax.config.jax_compilation_cache_dir)
+"""
+
+
+@pytest.mark.parametrize("chosen", [None, "mine"])
+def test_programs_keep_what_jax_compiles(tmp_path, chosen):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    if chosen:
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / chosen)
+    found = subprocess.run(
+        [sys.executable, "-c", _KEPT], cwd=ROOT, env=environment,
+        capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    expected = tmp_path / (chosen or "deltavae_tf/jax")
+    assert found.stdout.strip() == str(expected)
+
+
 def run_in(path, steps=12, overrides=SAME, train=True, **options):
     """Trains in `path`; gives the run, its arrays and its timeless rows."""
     overrides = f"{overrides},train_steps={steps},eval_every=6,eval_steps=2"

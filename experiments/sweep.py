@@ -56,7 +56,7 @@ def main(_):
         )
     sweep = sweeps.find(_SWEEP.value)
     every = sweep.runs(_seeds())
-    todo = _in_order(every)
+    todo = sweeps.after_twins(every)
     if _INDEX.value is not None:
         if not 0 <= _INDEX.value < len(every):
             raise errors.UserError(
@@ -101,17 +101,6 @@ def _seeds():
             f"Received: {','.join(_SEEDS.value)}"
         )
     return seeds
-
-
-def _in_order(every):
-    """The same runs, each after the decoder alone that it is compared with."""
-    named = {run[0]: run for run in every}
-    found = {}
-    for name, setting, seed in every:
-        for each in (f"{setting.twin}-seed{seed}", name):
-            if each in named:
-                found[each] = named[each]
-    return list(found.values())
 
 
 def finish(name, setting, seed):

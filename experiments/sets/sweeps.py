@@ -54,6 +54,19 @@ class Sweep:
         ]
 
 
+def after_twins(
+    runs: list[tuple[str, Setting, int]],
+) -> list[tuple[str, Setting, int]]:
+    """The same of `Sweep.runs`, each after the decoder alone that it is compared with."""
+    named = {run[0]: run for run in runs}
+    found = {}
+    for name, setting, seed in runs:
+        for each in (f"{setting.twin}-seed{seed}", name):
+            if each in named:
+                found[each] = named[each]
+    return list(found.values())
+
+
 def find(name: str) -> Sweep:
     """The sweep of a name; a UserError that lists the near ones if there is none."""
     if name not in _SWEEPS:

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from deltavae_tf.training import run_folder
-from experiments import sweep
 from experiments.runs import results
 from experiments.sets import sweeps
 from tests.experiments import commands as programs
@@ -311,7 +310,7 @@ def test_each_run_comes_after_its_decoder_alone():
     ]
     made = sweeps.Sweep("made", "for this test", tuple(settings))
     assert made.twins == {"delta_vae": "autoregressive", "wider": "alone_wider"}
-    names = [run[0] for run in sweep._in_order(made.runs([3, 1]))]
+    names = [run[0] for run in sweeps.after_twins(made.runs([3, 1]))]
     expected = ["autoregressive", "delta_vae", "alone_wider", "wider"]
     assert names == [f"{n}-seed{seed}" for seed in (3, 1) for n in expected]
 

@@ -57,7 +57,7 @@ class Sweep:
 def after_twins(
     runs: list[tuple[str, Setting, int]],
 ) -> list[tuple[str, Setting, int]]:
-    """The same of `Sweep.runs`, each after the decoder alone that it is compared with."""
+    """The runs of `Sweep.runs`, each after its decoder alone."""
     named = {run[0]: run for run in runs}
     found = {}
     for name, setting, seed in runs:

@@ -108,6 +108,8 @@ def commands(folder):
         "no tables": ["experiments.figures.results_table"]
         + [f"--results_dir={folder}/empty_results"],
         "evaluate": [*evaluate, run],
+        "evaluate raw": [*evaluate, run, "--raw_weights", "--importance_samples=0"]
+        + ["--reconstructions=0"],
         "evaluate alone": [*evaluate, alone],
         "evaluate other": [*evaluate, other],
         "evaluate empty": [*evaluate, f"--output_dir={folder}/empty"],
@@ -352,8 +354,12 @@ def test_figures_are_drawn(folder, commands, name, file_name):
 
 def test_evaluate(folder, commands):
     assert commands["evaluate"]["status"] == 0, commands["evaluate"]["stderr"]
+    assert commands["evaluate raw"]["status"] == 0, commands["evaluate raw"]["stderr"]
     found = read(folder, "runs", NAMES[0], "evaluation.json")
     weights = found["weights"]
+    agreement = "reconstruction_agreement"
+    assert agreement in weights["average"]["held_out"]
+    assert agreement not in weights["raw"]["held_out"]
     raw, average = (weights[k]["held_out"] for k in ("raw", "average"))
     assert raw["num_examples"] == average["num_examples"] == 297
     assert raw["nelbo_bpd"] != average["nelbo_bpd"]

@@ -141,6 +141,7 @@ def _context(run, data, step):
     from deltavae_tf.evaluation import context, likelihood
 
     data.load()
+    count = min(len(data.held_out), _EVAL_EXAMPLES.value or len(data.held_out))
     limits = context.Limits(
         held_out=_EVAL_EXAMPLES.value,
         training=_TRAIN_EXAMPLES.value,
@@ -155,15 +156,18 @@ def _context(run, data, step):
         data.evaluated(data.training),
         limits,
         likelihood.Evaluator(run.model),
-        twin_distortion=_twin_distortion(step),
+        twin_distortion=_twin_distortion(step, count),
     )
     if _TWIN.value and found.twin_distortion is None:
-        found.remark(f"No gain: {_TWIN.value} was not measured at step {step}.")
+        of_step = "" if step is None else f" of step {step}"
+        found.remark(
+            f"No gain: {_TWIN.value} has no record{of_step} with {count:,} examples."
+        )
     return found
 
 
-def _twin_distortion(step):
-    """Nats per example of --twin at a step, or None if there are none."""
+def _twin_distortion(step, count):
+    """Nats per example of --twin at a step, of as many examples; else None."""
     if not _TWIN.value:
         return None
     import os
@@ -175,7 +179,8 @@ def _twin_distortion(step):
         path = records.path_of(path, step)
         if not os.path.exists(path):
             return None
-    return records.numbers(records.read(path))["distortion_nats"]
+    numbers = records.numbers(records.read(path))
+    return numbers["distortion_nats"] if numbers["num_examples"] == count else None
 
 
 def metric_help():

@@ -79,11 +79,13 @@ def add_gains(found: list[dict], twins: Mapping[str, str]) -> None:
 
 
 def _add_gain(weights, alone):
-    """The gain of each kind of weights that the decoder alone was measured with too."""
+    """The gain of each kind of weights that the decoder alone was measured with too, on
+    as many examples."""
     for name in weights.keys() & alone.keys():
-        numbers = weights[name]["held_out"]
-        if "gain" not in numbers:
-            distortion = alone[name]["held_out"]["distortion_nats"]
+        numbers, others = (found[name]["held_out"] for found in (weights, alone))
+        same = numbers.get("num_examples") == others.get("num_examples")
+        if same and "gain" not in numbers:
+            distortion = others["distortion_nats"]
             gain = rate_information.gain_over(distortion, numbers)
             if gain is not None:
                 numbers["gain"] = records.rounded(gain)

@@ -111,6 +111,9 @@ def commands(run):
             f"[shutil.copy(pathlib.Path({str(folder)!r}, name), cut / name) for name "
             "in ('hparams.json', 'flags.txt', 'checkpoints/step-00000005.npz')]",
         ],
+        "evaluate fewer": ["experiments.evaluate", f"--output_dir={folder.parent}/cut"]
+        + ["--importance_samples=0", "--unfinished", "--eval_examples=50"]
+        + ["--reconstructions=0", f"--twin={folder}"],
         "evaluate cut": ["experiments.evaluate", f"--output_dir={folder.parent}/cut"]
         + ["--importance_samples=0", "--unfinished"],
         "evaluate at": ["experiments.evaluate", output, "--at_steps=5,7"],
@@ -307,7 +310,10 @@ def test_an_earlier_step_is_a_row_of_the_learning_curve(run, commands):
     lines = commands["evaluate all"]["stdout"].splitlines()
     steps = [line.split(",")[0] for line in lines if line.startswith("Step ")]
     assert steps == ["Step 5", "Step 10"]
-    assert f"No gain: {folder} was not measured at step 5." in lines
+    assert f"No gain: {folder} has no record of step 5 with 200 examples." in lines
+    fewer = commands["evaluate fewer"]["stdout"].splitlines()
+    assert f"No gain: {folder} has no record with 50 examples." in fewer
+    assert not any(line.startswith("gain") for line in fewer)
     first, last = records.learning_curve(str(folder))
     assert (first["step"], last["step"]) == (5, 10)
     assert set(first["weights"]) == {"average"}

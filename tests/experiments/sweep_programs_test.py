@@ -264,14 +264,17 @@ def test_a_run_measured_before_its_twin_tells_its_gain_too():
         row("delta_vae", 90.0, 20.0, seed=1),  # Its decoder alone is not measured.
         row("told already", 90.0, 20.0, gain=0.25),
         row("collapsed", 100.0, 1e-6),
+        row("fewer", 90.0, 20.0, num_examples=7),  # Of other examples.
         row("wider", 80.0, 10.0),  # With a decoder alone of its own.
         row("autoregressive", 100.0, 0.0),
         row("autoregressive_wider", 84.0, 0.0),
     ]
-    twins = dict.fromkeys(("delta_vae", "told already", "collapsed"), "autoregressive")
+    twins = dict.fromkeys(
+        ("delta_vae", "told already", "collapsed", "fewer"), "autoregressive"
+    )
     results.add_gains(found, {**twins, "wider": "autoregressive_wider"})
     gains = [run["weights"]["average"]["held_out"].get("gain") for run in found]
-    assert gains == [0.5, None, 0.25, None, 0.4, None, None]
+    assert gains == [0.5, None, 0.25, None, None, 0.4, None, None]
 
 
 def test_a_row_of_a_learning_curve_is_compared_after_as_many_steps():

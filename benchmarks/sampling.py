@@ -90,6 +90,7 @@ def measure(name, rounds):
     """A dict of seconds of processor time, and what they are compared with."""
     import numpy as np
 
+    from benchmarks import timing
     from deltavae_tf import backend
     from experiments import build, sets
 
@@ -116,13 +117,8 @@ def measure(name, rounds):
         "sample_of_width_8": _sampler(tiny, hparams.kind),
         "reads": lambda: [array.max() for _ in range(_READS)],
     }
-    seconds = {key: [] for key in functions}
-    for _ in range(rounds + 1):  # The first compiles.
-        for key, function in functions.items():
-            start = time.process_time()
-            function()
-            seconds[key].append(time.process_time() - start)
-    least = {key: min(found[1:]) for key, found in seconds.items()}
+    seconds = timing.in_turn(functions, rounds, clock=time.process_time)
+    least = {key: min(found) for key, found in seconds.items()}
     rate = num_bytes * _READS / least.pop("reads")
     return {
         "weights_bytes_a_position": num_bytes,

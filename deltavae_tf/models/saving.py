@@ -37,16 +37,12 @@ class Saving(keras.Model):
         # Symbolic: what a decoder makes of a made-up value is of no interest. And not
         # by a call, for which Keras would make the graph twice.
         example = keras.KerasTensor((1, *input_shape[1:]), dtype)
-        self._example = batches.describe(example)
         try:
             self.compute_output_spec(example)
         except errors.UserError as error:  # Keras put a frame of its own around it.
-            self._example = None
             reason = str(error).rpartition("Error encountered:")[2].strip()
             raise errors.UserError(reason) from None
-        except Exception:
-            self._example = None
-            raise
+        self._example = batches.describe(example)
 
     # A first call makes the weights by itself: a mark that Keras looks for.
     build._is_default = True  # type: ignore[attr-defined]

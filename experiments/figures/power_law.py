@@ -22,14 +22,12 @@ class Fit:
       coefficients: float64 `[3]`: a, b, c, of y in the metric's own unit.
       covariance: float64 `[3, 3]`, of these.
       deviation: float, of ln y about the fit.
-      num_runs: int.
     """
 
     name: str
     coefficients: np.ndarray
     covariance: np.ndarray
     deviation: float
-    num_runs: int
 
     @property
     def errors(self) -> np.ndarray:
@@ -66,7 +64,7 @@ def fit(name: str, steps: list, parameters: list, values: list) -> Fit:
     coefficients = inverse @ x.T @ np.log(y)
     rest = np.log(y) - x @ coefficients
     variance = float(rest @ rest) / (len(y) - 3)
-    return Fit(name, coefficients, variance * inverse, variance**0.5, len(y))
+    return Fit(name, coefficients, variance * inverse, variance**0.5)
 
 
 def fits(found: results_lib.Results) -> list[Fit]:

@@ -8,7 +8,13 @@ from keras import ops
 
 from deltavae_tf import backend, errors, noise
 from deltavae_tf.backend import Tensor
-from deltavae_tf.layers import causal_conv, gated_layer, transformer_block, weight_norm
+from deltavae_tf.layers import (
+    causal_conv,
+    gated_layer,
+    positions,
+    transformer_block,
+    weight_norm,
+)
 
 _PREFERRED_SPACING = (5, 2)  # ImageNet and ablations; CIFAR-10 best.
 
@@ -64,6 +70,9 @@ class GatedStack(keras.layers.Layer):
       normalization: "layer" or "weight".
       rematerialize: bool, whether the backward pass computes the inside of each layer
         and block again (`backend.rematerialize`) instead of keeping it.
+      position_signal: bool, whether the vertical stack, and through it every pixel, is
+        told its row and column (`positions.pixel_signal`). Convolutions alone know
+        them only near the border.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:
@@ -91,6 +100,7 @@ class GatedStack(keras.layers.Layer):
         dropout_rate: float = 0.0,
         normalization: str = "layer",
         rematerialize: bool = False,
+        position_signal: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -106,6 +116,7 @@ class GatedStack(keras.layers.Layer):
         self.dropout_rate = dropout_rate
         self.normalization = normalization
         self.rematerialize = rematerialize
+        self.position_signal = position_signal
 
         shared = {"normalization": normalization, "dtype": self.dtype_policy}
         conv = {"kernel_size": kernel_size, "causal": causal, **shared}
@@ -143,6 +154,7 @@ class GatedStack(keras.layers.Layer):
     def build(self, inputs_shape: Any, memory_shape: Any = None) -> None:
         _, height, width, channels = inputs_shape
         self.image_size = (height, width)
+        self._signal = positions.pixel_signal(height, width, self.width)
         image = (None, height, width, channels + 1)
         hidden = (None, height, width, self.width)
         self.vertical_stem.build(image)
@@ -161,13 +173,17 @@ class GatedStack(keras.layers.Layer):
         rows, pixels = image, image
         if self.causal:
             rows, pixels = shift_down(image), shift_along_raster(image)
-        v = self.vertical_stem(rows)
+        v = self._told(self.vertical_stem(rows), self._signal)
         h = self.horizontal_stem(pixels) + self.across(v)
         h = self._attend(0, h, memory, keys)
         for i, layer in enumerate(self.gated_layers):
             v, h = self._run(layer, [v, h], noise.fold(keys, 2 * i))
             h = self._attend(i + 1, h, memory, keys)
         return h
+
+    def _told(self, v, signal):
+        """The vertical stack's input, with the place of each pixel if it is told."""
+        return v + ops.cast(signal, v.dtype) if self.position_signal else v
 
     def _attend(self, place, h, memory, keys):
         block = self.blocks.get(str(place))
@@ -214,6 +230,7 @@ class GatedStack(keras.layers.Layer):
         """
         row_above = ops.cast(row_above, self.compute_dtype)
         v, rows = self.vertical_stem.step(row_above, cache["rows"])
+        v = self._told(v, ops.take(self._signal, row, axis=0))
         given, layers = [self.across(v)], []
         for layer, layer_cache in zip(self.gated_layers, cache["layers"], strict=True):
             v, from_row, layer_cache = layer.row_step(v, layer_cache)
@@ -278,6 +295,7 @@ class GatedStack(keras.layers.Layer):
             "dropout_rate": self.dropout_rate,
             "normalization": self.normalization,
             "rematerialize": self.rematerialize,
+            "position_signal": self.position_signal,
         }
 
 

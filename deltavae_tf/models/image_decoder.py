@@ -33,6 +33,8 @@ class ImageDecoder(keras.layers.Layer):
       num_levels: int, pixel values are 0 .. num_levels - 1.
       normalization: "layer", or "weight": then there is no layer norm at all.
       rematerialize: bool, see `gated_stack.GatedStack`.
+      position_signal: bool, see `gated_stack.GatedStack`. Without it a pixel far from
+        the border does not know its column, and latents cannot tell it what is there.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:
@@ -69,6 +71,7 @@ class ImageDecoder(keras.layers.Layer):
         num_levels: int = 256,
         normalization: str = "layer",
         rematerialize: bool = False,
+        position_signal: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -85,6 +88,7 @@ class ImageDecoder(keras.layers.Layer):
         self.num_levels = num_levels
         self.normalization = normalization
         self.rematerialize = rematerialize
+        self.position_signal = position_signal
         self.stack = gated_stack.GatedStack(
             num_layers,
             width,
@@ -97,6 +101,7 @@ class ImageDecoder(keras.layers.Layer):
             dropout_rate=dropout_rate,
             normalization=normalization,
             rematerialize=rematerialize,
+            position_signal=position_signal,
             name="stack",
             dtype=self.dtype_policy,
         )
@@ -232,4 +237,5 @@ class ImageDecoder(keras.layers.Layer):
             "num_levels": self.num_levels,
             "normalization": self.normalization,
             "rematerialize": self.rematerialize,
+            "position_signal": self.position_signal,
         }

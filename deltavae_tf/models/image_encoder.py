@@ -42,6 +42,8 @@ class ImageEncoder(keras.layers.Layer):
       rematerialize: bool, see `gated_stack.GatedStack`.
       initial_loc_scale: float >= 0, multiplies the initial size of the kernel that
         makes `loc`: above 1, latents say more of the image from the start.
+      position_signal: bool, see `gated_stack.GatedStack`. Without it a mean over the
+        width cannot say where in its row something is.
       **kwargs: `name`, `dtype`, ... for `keras.layers.Layer`.
 
     Call arguments:
@@ -74,6 +76,7 @@ class ImageEncoder(keras.layers.Layer):
         normalization: str = "layer",
         rematerialize: bool = False,
         initial_loc_scale: float = 1.0,
+        position_signal: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -90,6 +93,7 @@ class ImageEncoder(keras.layers.Layer):
         self.normalization = normalization
         self.rematerialize = rematerialize
         self.initial_loc_scale = initial_loc_scale
+        self.position_signal = position_signal
         self.stack = gated_stack.GatedStack(
             num_layers,
             width,
@@ -100,6 +104,7 @@ class ImageEncoder(keras.layers.Layer):
             causal=anti_causal,
             normalization=normalization,
             rematerialize=rematerialize,
+            position_signal=position_signal,
             name="stack",
             dtype=self.dtype_policy,
         )
@@ -169,6 +174,7 @@ class ImageEncoder(keras.layers.Layer):
             "normalization": self.normalization,
             "rematerialize": self.rematerialize,
             "initial_loc_scale": self.initial_loc_scale,
+            "position_signal": self.position_signal,
         }
 
 

@@ -268,8 +268,10 @@ def fashion_14():
         encoder_attention=0, decoder_attention=0, num_heads=4, num_mixtures=5,
         # Slow latents carry information at a low price; large means at the start let
         # the decoder meet it early; a rate that counts little at first leaves it time
-        # to learn what they say (docs/results.md).
+        # to learn what they say; who knows the column can say and read where in a row
+        # something is (docs/results.md).
         latent_channels=16, alpha_min=0.9, alpha_max=0.99, initial_loc_scale=10.0,
+        position_signal=True,
         objective="kl_annealing", anneal_steps=1000,
         dropout=0.0, auxiliary_units=64, batch_size=32,
         learning_rate_schedule="warmup_cosine", learning_rate=4e-3,
@@ -311,6 +313,7 @@ def cifar10_slow():
         # whole weight when the learning rate is low: at a high one the latents of
         # CIFAR-10 fall silent (docs/results.md).
         latent_channels=16, alpha_min=0.9, alpha_max=0.99, initial_loc_scale=10.0,
+        position_signal=True,
         objective="kl_annealing", anneal_steps=12500,
         learning_rate=1.2e-3, decay_steps=15625, train_steps=15625, eval_every=3125,
         ema_decay=0.999, eval_batch_size=100,

@@ -10,6 +10,9 @@ SHARED = {
     "normalization": fields.architecture(
         "layer", "of layers or of weights", choices=("layer", "weight")
     ),
+    "position_signal": fields.training(
+        False, "tell every pixel its row and column, as a Transformer's tokens are"
+    ),
     "rematerialize": fields.free(
         False,
         "compute layers again in the backward pass instead of keeping them: a third "
@@ -61,6 +64,7 @@ def shared_arguments(hparams, sizes, policy) -> dict:
         "num_levels": sizes.num_levels,
         "normalization": hparams.normalization,
         "rematerialize": hparams.rematerialize,
+        "position_signal": hparams.position_signal,
         "dtype": policy,
     }
 

@@ -270,7 +270,7 @@ def fashion_14():
         # the decoder meet it early; a rate that counts little at first leaves it time
         # to learn what they say; who knows the column can say and read where in a row
         # something is (docs/results.md).
-        latent_channels=16, alpha_min=0.9, alpha_max=0.99, initial_loc_scale=10.0,
+        latent_channels=8, alpha_min=0.9, alpha_max=0.99, initial_loc_scale=10.0,
         position_signal=True,
         objective="kl_annealing", anneal_steps=1000,
         dropout=0.0, auxiliary_units=64, batch_size=32,
@@ -325,7 +325,7 @@ def fashion_demo():
     """10,000 embedded images at 14x14, a minute on two cores: the demo. Ours."""
     return registry.based_on(
         "fashion_14",
-        problem="fashion_mnist_demo", gray_levels=16, latent_channels=8,
+        problem="fashion_mnist_demo", gray_levels=16,
         decoder_layers=2, decoder_width=24, decoder_filter=48,
         batch_size=16, warmup_steps=50, decay_steps=2000, ema_decay=0.99,
         train_steps=2000, eval_every=2000, eval_steps=5,

@@ -353,7 +353,7 @@ def test_what_a_resumed_run_may_change():
       dropout batch_size learning_rate_schedule learning_rate
       learning_rate_floor learning_rate_scale warmup_steps decay_steps adam_beta_1
       adam_beta_2 adam_epsilon clip_norm ema_decay dtype
-      trained_part num_held_out initial_loc_scale
+      trained_part num_held_out initial_loc_scale position_signal
     """.split()
     every = h.to_dict()
     rest = {k: v for k, v in every.items() if k not in (*training, *free)}

@@ -63,6 +63,24 @@ def test_non_causal_sees_everything():
     assert image_dependencies(stack).all()
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_only_a_position_signal_tells_where_a_pixel_is(causal):
+    image = np.full((1, 12, 15, C), 0.3, "float32")
+    for told in (False, True):
+        stack = gated_stack.GatedStack(2, 8, 16, causal=causal, position_signal=told)
+        stack(image)
+        testing.randomize(stack, scale=0.2)
+        inside = ops.convert_to_numpy(stack(image))[0, 4:-4, 4:-4]
+        inside = inside.reshape(-1, 8).round(5)
+        assert len(np.unique(inside, axis=0)) == (len(inside) if told else 1)
+
+
+def test_a_position_signal_is_causal_too():
+    stack, _, _ = make(position_signal=True)
+    strict_past = np.tril(np.ones((H * W, H * W), bool), k=-1)
+    np.testing.assert_array_equal(image_dependencies(stack), strict_past)
+
+
 @pytest.mark.parametrize("num_attention", [0, 2])
 @pytest.mark.parametrize("causal_memory", [True, False])
 def test_memory_rows(causal_memory, num_attention):
@@ -79,24 +97,31 @@ def test_memory_rows(causal_memory, num_attention):
 
 
 @pytest.mark.parametrize(
-    "num_attention, cross_attention, policy, normalization, rows_per_block",
+    "num_attention, cross_attention, policy, normalization, rows_per_block, told",
     [
-        (2, True, "float32", "layer", 8),
-        (2, True, "mixed_bfloat16", "layer", 2),
-        (2, False, "float32", "weight", 1),
-        (2, False, "float32", "layer", 3),
-        (0, True, "float32", "weight", 8),
-        (0, False, "float32", "layer", 8),
+        (2, True, "float32", "layer", 8, False),
+        (2, True, "mixed_bfloat16", "layer", 2, True),
+        (2, False, "float32", "weight", 1, True),
+        (2, False, "float32", "layer", 3, False),
+        (0, True, "float32", "weight", 8, False),
+        (0, False, "float32", "layer", 8, True),
     ],
 )
 def test_steps_equal_call(
-    num_attention, cross_attention, policy, normalization, rows_per_block, monkeypatch
+    num_attention,
+    cross_attention,
+    policy,
+    normalization,
+    rows_per_block,
+    told,
+    monkeypatch,
 ):
     monkeypatch.setattr(transformer_block, "ROWS_PER_BLOCK", rows_per_block)
     stack, x, memory = make(
         num_attention=num_attention,
         cross_attention=cross_attention,
         normalization=normalization,
+        position_signal=told,
         dtype=policy,
     )
     whole = ops.convert_to_numpy(ops.cast(stack(x, memory), "float32"))

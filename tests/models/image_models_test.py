@@ -54,6 +54,21 @@ def test_non_causal_encoder_sees_everything():
 
 
 @pytest.mark.parametrize("anti_causal", [True, False])
+def test_latents_know_a_column_by_the_position_signal(anti_causal):
+    image = np.zeros((2, 3, 24, 1), np.uint8)
+    image[0, :, 11:13] = image[1, :, 12:14] = LEVELS - 1  # Far from the border.
+    for told in (False, True):
+        encoder = image_encoder.ImageEncoder(
+            3, 2, 8, 16, anti_causal=anti_causal,
+            num_levels=LEVELS, position_signal=told,
+        )  # fmt: skip
+        encoder(image)
+        testing.randomize(encoder)
+        first, second = ops.convert_to_numpy(encoder(image)[0])
+        assert np.allclose(first, second, atol=1e-5) == (not told)
+
+
+@pytest.mark.parametrize("anti_causal", [True, False])
 def test_training_starts_near_the_committed_rate(anti_causal):
     prior = ar1.AR1(np.linspace(0.5, 0.95, 3), H)
     encoder = image_encoder.ImageEncoder(
@@ -100,15 +115,18 @@ def test_decoder_sees_exactly_the_latents_up_to_its_row(causal_latents, num_atte
 
 
 @pytest.mark.parametrize(
-    "channels, use_latents, num_attention, temperature",
-    [(1, True, 2, 1.0), (3, True, 0, 0.7), (3, False, 2, 1.0)],
+    "channels, use_latents, num_attention, temperature, told",
+    [(1, True, 2, 1.0, False), (3, True, 0, 0.7, True), (3, False, 2, 1.0, True)],
 )
 def test_cached_samples_equal_naive_samples(
-    channels, use_latents, num_attention, temperature, monkeypatch
+    channels, use_latents, num_attention, temperature, told, monkeypatch
 ):
     monkeypatch.setattr(transformer_block, "ROWS_PER_BLOCK", 3)  # Blocks of 3 and 1.
     decoder, z, _ = make_decoder(
-        channels, use_latents=use_latents, num_attention=num_attention
+        channels,
+        use_latents=use_latents,
+        num_attention=num_attention,
+        position_signal=told,
     )
     keys = testing.keys(2)
     naive = images.naive_sample(decoder, z, keys, temperature)

@@ -272,7 +272,7 @@ def fashion_14():
         # something is (docs/results.md).
         latent_channels=8, alpha_min=0.9, alpha_max=0.99, initial_loc_scale=10.0,
         position_signal=True,
-        objective="kl_annealing", anneal_steps=1000,
+        objective="kl_annealing", anneal_steps=500,
         dropout=0.0, auxiliary_units=64, batch_size=32,
         learning_rate_schedule="warmup_cosine", learning_rate=4e-3,
         warmup_steps=100, decay_steps=2000, ema_decay=0.99,
@@ -325,7 +325,7 @@ def fashion_demo():
     """10,000 embedded images at 14x14, a minute on two cores: the demo. Ours."""
     return registry.based_on(
         "fashion_14",
-        problem="fashion_mnist_demo", gray_levels=16,
+        problem="fashion_mnist_demo", gray_levels=16, anneal_steps=1000,
         decoder_layers=2, decoder_width=24, decoder_filter=48,
         batch_size=16, warmup_steps=50, decay_steps=2000, ema_decay=0.99,
         train_steps=2000, eval_every=2000, eval_steps=5,

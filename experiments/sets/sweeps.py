@@ -245,7 +245,8 @@ register(
 )
 
 # Ours. The priors are chosen by the information frontier at n = 14: bits that cost .2
-# bits of rate for one more are 69, 18, 4 (fast) and 7 (fast, high rate).
+# bits of rate for one more are 69, 35 and 18 with 16, 8 and 4 slow channels, 4 and 7
+# with 16 and 32 fast ones.
 _FASHION = "fashion_14"
 register(
     "fashion_14",
@@ -269,9 +270,15 @@ register(
     "further priors and methods at 14x14, of one seed. Ours",
     Setting("autoregressive", _FASHION, "method=autoregressive"),
     Setting("delta_vae", _FASHION),
+    Setting("delta_vae_annealed_longer", _FASHION, "anneal_steps=1000"),
     Setting("vae_annealed", _FASHION, "prior=standard_normal"),
     Setting("delta_vae_slow_low", _FASHION, "latent_channels=4"),
-    Setting("delta_vae_fast_low", _FASHION, "alpha_min=0.3,alpha_max=0.7"),
+    Setting("delta_vae_slow_high", _FASHION, "latent_channels=16"),
+    Setting(
+        "delta_vae_fast_low",
+        _FASHION,
+        "alpha_min=0.3,alpha_max=0.7,latent_channels=16",
+    ),
     Setting(
         "delta_vae_fast_high",
         _FASHION,
@@ -308,7 +315,7 @@ register(
     "three widths and three lengths at 14x14: how what latents carry grows. Ours",
     *[
         setting
-        for steps in (1000, 2000, 4000)
+        for steps in (500, 1000, 2000)
         for width in _SIZES
         for setting in (
             _of_size("autoregressive", width, steps, "method=autoregressive"),
@@ -316,7 +323,7 @@ register(
                 "delta_vae",
                 width,
                 steps,
-                f"anneal_steps={steps // 2}",
+                f"anneal_steps={steps // 4}",
                 twin=f"autoregressive_{width}_{steps}",
             ),
         )

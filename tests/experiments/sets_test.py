@@ -162,7 +162,8 @@ def test_every_sweep_can_be_run_and_each_run_finds_its_decoder_alone():
                 continue
             assert by_name[twin].method == "autoregressive"
             own, alone = (by_name[n].to_dict() for n in (name, twin))
-            same = {k for k in own if k.startswith("decoder_")} | {"train_steps"}
+            same = {k for k in own if k.startswith("decoder_")}
+            same |= {"train_steps", "position_signal", "normalization", "kernel_size"}
             assert all(own[k] == alone[k] for k in same), (found.name, name)
 
 

@@ -313,7 +313,6 @@ def cifar10_slow():
         # whole weight when the learning rate is low: at a high one the latents of
         # CIFAR-10 fall silent (docs/results.md).
         latent_channels=16, alpha_min=0.9, alpha_max=0.99, initial_loc_scale=10.0,
-        position_signal=True,
         objective="kl_annealing", anneal_steps=12500,
         learning_rate=1.2e-3, decay_steps=15625, train_steps=15625, eval_every=3125,
         ema_decay=0.999, eval_batch_size=100,

@@ -238,6 +238,12 @@ register(
     Setting("delta_vae", _SLOW),  # 16 slow channels: commits 249 bits.
 )
 register(
+    "cifar10_slow_told",
+    "the same, each pixel told its row and column. Ours",
+    Setting("autoregressive", _SLOW, "method=autoregressive,position_signal=true"),
+    Setting("delta_vae", _SLOW, "position_signal=true"),
+)
+register(
     "cifar10_slow_more",
     "the same of a plain VAE and of a non-causal encoder. Ours",
     Setting("vae", _SLOW, "prior=standard_normal"),

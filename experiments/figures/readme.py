@@ -32,11 +32,7 @@ _RATES = ("committed_rate_nats", "rate_nats", "rate_aux_nats")
 _DEMO = (*_RATES, "nelbo_aux_bpd", "probe_accuracy", "reconstruction_agreement")
 # What a row of results compares, by the names of settings; the rest of a sweep is in
 # docs/results.md.
-_SWEEPS = (
-    "sweep_fashion*.json",
-    "sweep_cifar10_slow.json",
-    "sweep_cifar10_collapse.json",
-)
+_SWEEPS = ("sweep_fashion*.json", "sweep_cifar10_slow.json")
 _DELTA, _PLAIN, _ALONE = ("delta_vae", "delta_vae_20"), ("vae",), ("autoregressive",)
 _TEXTS = ("lm1b_small", "documents")
 _SLOW = "sweep_lm1b_slow"
@@ -190,6 +186,7 @@ def all_results(folder: str) -> str:
     rows.append(_row(slow, (_DELTA, _PLAIN, _ALONE), *["_per_token"] * 2, note))
     header = ["test data", "plain VAE: rate", "delta-VAE: rate (committed)", "aux rate"]
     header += ["cost: delta-VAE", "plain VAE", "decoder alone", "probe %"]
+    header += ["agreement %"]
     return tables.markdown([*header, "steps, seeds"], filter(None, rows))
 
 
@@ -219,6 +216,7 @@ def _row(found, settings, rate_unit, cost_unit, note):
         cell(delta, aux),
         *(cell(point, f"nelbo_aux{cost_unit}") for point in (delta, plain, alone)),
         cell(delta, "probe_accuracy"),
+        cell(delta, "reconstruction_agreement"),
         f"{first.steps:,}, {delta.num_seeds}",
     ]
 

@@ -159,8 +159,12 @@ def _read_folder(path):
     return Results(os.path.basename(os.path.abspath(path)), "", "", runs, failed)
 
 
-def read_together(paths: list[str]) -> Results:
+def read_together(paths: list[str], any_length: bool = False) -> Results:
     """Several results as one, for one figure.
+
+    Args:
+      paths: files of sweeps, or folders of runs.
+      any_length: bool, whether runs may differ in their steps.
 
     Raises:
       UserError: no path; a run that is in two of them; or runs of other data, or of
@@ -180,24 +184,26 @@ def read_together(paths: list[str]) -> Results:
             f"A run must be there once. Received: several of {', '.join(twice)}"
         )
     for run in runs:
-        if _subject(run) != _subject(runs[0]):
+        found, first = (_subject(r, any_length) for r in (run, runs[0]))
+        if found != first:
             raise UserError(
                 f"{run.name} and {runs[0].name} do not belong into one figure. "
-                f"Received: {_subject(run)} and {_subject(runs[0])}"
+                f"Received: {found} and {first}"
             )
     failed = {name: why for part in parts for name, why in part.failed.items()}
     return dataclasses.replace(parts[0], runs=runs, failed=failed)
 
 
-def _subject(run):
-    """What a run was trained and measured on, and for how long, as text."""
+def _subject(run, any_length):
+    """What a run was trained and measured on, and for how long if it matters."""
     numbers = run.row["weights"][records.best_weights(run.row)]
     sizes = [
         f"{numbers[split].get('num_examples', 0):,} of {about['name']}"
         for split, about in (("held_out", run.held_out), ("training", run.training))
         if about
     ]
-    return f"{run.steps:,} steps, {', '.join(sizes)}"
+    length = [] if any_length else [f"{run.steps:,} steps"]
+    return ", ".join(length + sizes)
 
 
 def read_all(folder: str | os.PathLike) -> tuple[list[Results], list[str]]:

@@ -20,7 +20,7 @@ _AUX, _BPD, _GAIN = "rate_aux_nats", "nelbo_aux_bpd", "gain"
 
 def main(_):
     """Draws the panels and prints the fits."""
-    found = scatter.read()
+    found = scatter.read(any_length=True)
     print(power_law.table(found))
     fig, axes = style.figure(3, width=12.0)
     for color, decoder in enumerate(_widths(found)):

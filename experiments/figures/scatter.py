@@ -15,9 +15,9 @@ LOG_RATE = flags.flags.DEFINE_bool(
 EXAMPLE = {"images": "image", "text": "sentence"}
 
 
-def read() -> results.Results:
-    """The results of --results, as one."""
-    return results.read_together(RESULTS.value)
+def read(any_length: bool = False) -> results.Results:
+    """The results of --results, as one; see `results.read_together`."""
+    return results.read_together(RESULTS.value, any_length)
 
 
 def rate() -> metric.Metric:

@@ -69,7 +69,9 @@ def _about(found, chosen):
     parts = [first.measured_on()]
     if first.training:
         parts.append(f"{first.training['num_examples']:,} training {what}")
-    parts.append(f"{first.steps:,} steps of {first.hparams['batch_size']}")
+    lengths = sorted({run.steps for run in found.runs})
+    steps = " to ".join(f"{n:,}" for n in dict.fromkeys((lengths[0], lengths[-1])))
+    parts.append(f"{steps} steps of {first.hparams['batch_size']}")
     if first.parameters:
         parts.append(f"{first.parameters:,} parameters (`{first.setting}`)")
     parts += [f"seeds {', '.join(map(str, seeds))}", found.hardware]

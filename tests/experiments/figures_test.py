@@ -168,10 +168,13 @@ def test_sweeps_of_one_figure_have_the_same_data_and_length(tmp_path):
     other = write("other", row("c", 0, 5.0, step=300))
     with pytest.raises(UserError, match="c-seed0 and a-seed0 do not belong.*300 steps"):
         results.read_together([one, other])
+    any_length = results.read_together([one, other], any_length=True)
+    assert [run.steps for run in any_length.runs] == [400, 400, 300]
+    assert "; 300 to 400 steps of " in sweep_table.table(any_length)
     fewer = row("d", 0, 5.0)
     fewer["weights"]["average"]["training"]["num_examples"] = 296
     with pytest.raises(UserError, match="do not belong.*296 of digits/train"):
-        results.read_together([one, write("fewer", fewer)])
+        results.read_together([one, write("fewer", fewer)], any_length=True)
     with pytest.raises(UserError, match="--results is needed"):
         results.read_together([])
 

@@ -34,9 +34,9 @@ _MEANING = "The demo: a plain VAE, a delta-VAE and the decoder alone"
 
 _EXPLANATION = """
 How to read it. All three see the pixels in raster order, and their decoders are equal.
-  - The rate is what an image's latents tell the decoder. The plain VAE's falls to 0:
-    a decoder that sees all earlier pixels learns to do without latents. That is
-    posterior collapse. The delta-VAE's cannot fall below the committed rate.
+  - The rate is what an image's latents tell the decoder. The plain VAE's falls to
+    nearly 0: a decoder that sees all earlier pixels learns to do without latents.
+    That is posterior collapse. The delta-VAE's cannot fall below the committed rate.
     Both are trained alike: the rate counts from nothing to in full in the first half.
   - The auxiliary rate is what the same latents cost under a prior that was fitted to
     them afterwards: what they really carry, at most. The rest is the price of the

@@ -22,7 +22,7 @@ def main(_):
     """Draws the panels and prints the fits."""
     found = scatter.read(any_length=True)
     print(power_law.table(found))
-    fig, axes = style.figure(3, width=12.0)
+    fig, axes = style.figure(3, width=12.0, height=5.2)
     for color, decoder in enumerate(_widths(found)):
         for axis, name in zip(axes, (_AUX, _GAIN, _BPD), strict=True):
             _draw(axis, found, decoder, name, f"C{color}")

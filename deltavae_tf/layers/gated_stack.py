@@ -154,7 +154,8 @@ class GatedStack(keras.layers.Layer):
     def build(self, inputs_shape: Any, memory_shape: Any = None) -> None:
         _, height, width, channels = inputs_shape
         self.image_size = (height, width)
-        self._signal = positions.pixel_signal(height, width, self.width)
+        if self.position_signal:
+            self._signal = positions.pixel_signal(height, width, self.width)
         image = (None, height, width, channels + 1)
         hidden = (None, height, width, self.width)
         self.vertical_stem.build(image)
@@ -173,7 +174,7 @@ class GatedStack(keras.layers.Layer):
         rows, pixels = image, image
         if self.causal:
             rows, pixels = shift_down(image), shift_along_raster(image)
-        v = self._told(self.vertical_stem(rows), self._signal)
+        v = self._told(self.vertical_stem(rows))
         h = self.horizontal_stem(pixels) + self.across(v)
         h = self._attend(0, h, memory, keys)
         for i, layer in enumerate(self.gated_layers):
@@ -181,9 +182,12 @@ class GatedStack(keras.layers.Layer):
             h = self._attend(i + 1, h, memory, keys)
         return h
 
-    def _told(self, v, signal):
-        """The vertical stack's input, with the place of each pixel if it is told."""
-        return v + ops.cast(signal, v.dtype) if self.position_signal else v
+    def _told(self, v, row=None):
+        """The vertical stack's input, of a row or of all, with each pixel's place."""
+        if not self.position_signal:
+            return v
+        signal = self._signal if row is None else ops.take(self._signal, row, axis=0)
+        return v + ops.cast(signal, v.dtype)
 
     def _attend(self, place, h, memory, keys):
         block = self.blocks.get(str(place))
@@ -230,7 +234,7 @@ class GatedStack(keras.layers.Layer):
         """
         row_above = ops.cast(row_above, self.compute_dtype)
         v, rows = self.vertical_stem.step(row_above, cache["rows"])
-        v = self._told(v, ops.take(self._signal, row, axis=0))
+        v = self._told(v, row)
         given, layers = [self.across(v)], []
         for layer, layer_cache in zip(self.gated_layers, cache["layers"], strict=True):
             v, from_row, layer_cache = layer.row_step(v, layer_cache)

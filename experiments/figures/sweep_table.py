@@ -69,8 +69,9 @@ def _about(found, chosen):
     parts = [first.measured_on()]
     if first.training:
         parts.append(f"{first.training['num_examples']:,} training {what}")
-    lengths = sorted({run.steps for run in found.runs})
-    steps = " to ".join(f"{n:,}" for n in dict.fromkeys((lengths[0], lengths[-1])))
+    lengths = [run.steps for run in found.runs]
+    least, most = f"{min(lengths):,}", f"{max(lengths):,}"
+    steps = most if least == most else f"{least} to {most}"
     parts.append(f"{steps} steps of {first.hparams['batch_size']}")
     if first.parameters:
         parts.append(f"{first.parameters:,} parameters (`{first.setting}`)")

@@ -243,6 +243,13 @@ register(
     Setting("vae", _SLOW, "prior=standard_normal"),
     Setting("delta_vae_non_causal", _SLOW, "encoder=non_causal"),
 )
+_LONG = "train_steps=31250,decay_steps=31250,anneal_steps=25000"
+register(
+    "cifar10_slow_long",
+    "the pair of cifar10_slow for ten epochs. Ours",
+    Setting("autoregressive", _SLOW, f"{_LONG},method=autoregressive"),
+    Setting("delta_vae", _SLOW, _LONG),
+)
 register(
     "cifar10_slow_told",
     "the pair of cifar10_slow, each pixel told its row and column. Ours",

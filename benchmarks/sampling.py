@@ -12,7 +12,9 @@ for each pixel. Printed beside the time of the sample and of one parallel pass:
 - a sample of the same decoder with all widths at 8: what the loop, its hundreds of
   small operations and their buffers take when there is next to nothing to read.
 
-All are called in turn; seconds of processor time. Pin it to the cores to be measured.
+All are called in turn, and the least of their seconds counts: of processor time, or
+with --clock=wall of the clock, for a machine that does nothing else. Pin it to the
+cores to be measured.
 """
 
 import os
@@ -86,8 +88,11 @@ def products(shapes, times):
     return lambda: run(kernels).numpy()
 
 
-def measure(name, rounds):
-    """A dict of seconds of processor time, and what they are compared with."""
+_CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
+
+
+def measure(name, rounds, clock):
+    """A dict of seconds by a clock, and what they are compared with."""
     import numpy as np
 
     from benchmarks import timing
@@ -117,7 +122,7 @@ def measure(name, rounds):
         "sample_of_width_8": _sampler(tiny, hparams.kind),
         "reads": lambda: [array.max() for _ in range(_READS)],
     }
-    seconds = timing.in_turn(functions, rounds, clock=time.process_time)
+    seconds = timing.in_turn(functions, rounds, clock=clock)
     least = {key: min(found) for key, found in seconds.items()}
     rate = num_bytes * _READS / least.pop("reads")
     return {
@@ -154,11 +159,14 @@ def main(arguments=None):
     add = parser.add_argument
     add("--hparams_sets", nargs="+", default=["cifar10_ablation", "documents"])
     add("--rounds", type=int, default=7, help="of which the least counts")
+    add("--clock", choices=list(_CLOCKS), default="cpu")
     add("--output", help="a JSON file")
     options = parser.parse_args(arguments)
-    found = {"cores": len(os.sched_getaffinity(0)), "processor_seconds": {}}
+    kind = {"cpu": "processor_seconds", "wall": "wall_seconds"}[options.clock]
+    found = {"cores": len(os.sched_getaffinity(0)), kind: {}}
     for name in options.hparams_sets:
-        row = found["processor_seconds"][name] = measure(name, options.rounds)
+        row = measure(name, options.rounds, _CLOCKS[options.clock])
+        found[kind][name] = row
         print(name)
         for key, value in row.items():
             print(f"  {key}: {value:.4g}")

@@ -112,32 +112,30 @@ def sampling(name, options, save):
 
 
 def training(name, options, save):
-    """Times of one training step: latent-free, delta-VAE, the peer."""
-    batch_size, found = options.train_batch_size, {}
+    """Times of one training step, in turn: latent-free, delta-VAE, the peer."""
+    batch_size, found, steps = options.train_batch_size, {}, {}
     for kind, method in (("latent_free", "autoregressive"), ("delta", "delta_vae")):
         model = ours.make(name, options.image_shape, method=method)
-        step = ours.train_step(model, batch_size)
-        found[kind] = measure(step, options.repeats, warm_up=2)
-        found[kind]["num_parameters"] = ours.num_parameters(model)
-        report({}, name, batch_size, {f"{kind} step": found[kind]})
-        del model, step
-        gc.collect()
+        found[kind] = {"num_parameters": ours.num_parameters(model)}
+        steps[kind] = ours.train_step(model, batch_size)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch_size, *options.image_shape), "uint8")
     for which, unmasked in PEERS.items() if options.peer else ():
         size = found["latent_free"]["num_parameters"]
         peer = make_peer(size, options, unmasked)
         peer.initialize(images)
-        times = measure(
-            lambda peer=peer: float(peer.train_step(images)), options.repeats, warm_up=2
-        )
-        found[which] = {**times, **describe(peer)}
+        found[which] = describe(peer)
+        steps[which] = lambda peer=peer: float(peer.train_step(images))
+    seconds = timing.in_turn(steps, options.repeats)
+    for kind, times in seconds.items():
+        found[kind] = {**timing.summary(times), **found[kind]}
+    for which in seconds.keys() & PEERS.keys():
         for kind in ("latent_free", "delta"):
-            found[f"{which}_over_{kind}"] = timing.ratio(times, found[kind])
-        report({}, name, batch_size, {k: v for k, v in found.items() if which in k})
-        del peer
-        gc.collect()
+            found[f"{which}_over_{kind}"] = timing.ratio(found[which], found[kind])
+    report({}, name, batch_size, found)
     save({f"batch_{batch_size}": found})
+    steps.clear()
+    gc.collect()
 
 
 def quality(name, options, save):

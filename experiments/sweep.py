@@ -108,10 +108,11 @@ def finish(name, setting, seed):
     import keras
 
     from deltavae_tf.evaluation import context
+    from experiments.runs import precision
     from experiments.runs import run as runs
 
     path = os.path.join(FLAGS.output_dir, name)
-    hparams = setting.hparams(FLAGS.hparams)
+    hparams = precision.recorded(setting.hparams(FLAGS.hparams), path)
     options = flags.options(
         output_dir=path, seed=seed, keep_max=1, write_samples=False, progress=False
     )

@@ -18,6 +18,11 @@ def model(hparams, seed: int = 0):
     """
     import keras
 
+    if hparams.dtype == "auto":
+        raise errors.UserError(
+            "dtype=auto is settled when a run starts: name float32 or mixed_bfloat16 "
+            "to look at a model without one. Received: dtype=auto"
+        )
     keras.utils.set_random_seed(seed)
     policy = keras.dtype_policies.DTypePolicy(hparams.dtype)
     kind = _kind(hparams.kind)

@@ -13,7 +13,7 @@ from deltavae_tf.models import config_file
 from deltavae_tf.training import checkpoints, engines, loop, run_folder
 from experiments import build
 from experiments.runs import data as run_data
-from experiments.runs import finish
+from experiments.runs import finish, precision
 
 # Beside the hyper-parameters, what makes a run this one and no other.
 IDENTITY = ("random_seed", "eval_use_test_set", "training_examples", "vocabulary")
@@ -34,7 +34,7 @@ class Run:
     """
 
     def __init__(self, hparams, options):
-        self.hparams = hparams
+        self.hparams = precision.recorded(hparams, options.output_dir)
         self.options = options
         self.data = run_data.of(hparams, options)
         self.engine = options.engine or engines.make()
@@ -45,6 +45,9 @@ class Run:
     def __enter__(self):
         self.engine.prepare()
         self.data.load()
+        if self.hparams.dtype == precision.AUTO:
+            spec = self.data.batch_spec(self.hparams.batch_size)
+            self.hparams = precision.chosen(self.hparams, spec)
         identity = {
             **self.hparams.to_dict(),
             "random_seed": self.options.seed,

@@ -144,8 +144,9 @@ COMMON = {
     "ema_decay": training(0.999, "of the average of weights; 0 is off", low=0, below=1),
     "dtype": training(
         "float32",
-        "of the computation; weights are float32",
-        choices=("float32", "mixed_bfloat16"),
+        "of the computation; weights are float32. auto: the quicker one where the run "
+        "starts, by a trial",
+        choices=("float32", "mixed_bfloat16", "auto"),
     ),
     "num_held_out": training(
         None,

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import exported, likelihood, ours, pixel_cnn, speed, timing
+from benchmarks import evaluation, exported, likelihood, ours, pixel_cnn, speed, timing
 from data import cifar10
 from data.images import splits
 
@@ -154,3 +154,22 @@ def test_an_exported_run_is_timed_both_ways(tmp_path, capsys):
     assert "xla, batch 3: " in capsys.readouterr().out
     with pytest.raises(SystemExit, match="export failed: error: .*nothing"):
         exported.main(["--output_dir", str(tmp_path / "nothing")])
+
+
+@pytest.mark.slow
+def test_every_part_of_an_evaluation_is_timed(tmp_path, capsys):
+    to = ["--examples", "20", "--rounds", "1", "--output", str(tmp_path / "e.json")]
+    evaluation.main(["--hparams_set", "digits_tiny", *to])
+    found = json.loads((tmp_path / "e.json").read_text())
+    counts = [found[f"{k}_examples"] for k in ("held_out", "training")]
+    assert counts == [20, 20] and found["reconstructions"] == 20
+    parts = dict(found["seconds"])
+    assert parts.pop("all") == pytest.approx(sum(parts.values())) and len(parts) == 5
+    assert min(parts.values()) > 0 and len(found["forward_ms_an_example"]) == 4
+    assert "likelihood of the training examples: " in capsys.readouterr().out
+
+
+def test_an_evaluation_of_text_is_not_timed(capsys):
+    with pytest.raises(SystemExit):
+        evaluation.main(["--hparams_set", "documents_tiny"])
+    assert "documents_tiny is not a set of images" in capsys.readouterr().err

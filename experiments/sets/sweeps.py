@@ -243,12 +243,12 @@ register(
     Setting("vae", _SLOW, "prior=standard_normal"),
     Setting("delta_vae_non_causal", _SLOW, "encoder=non_causal"),
 )
-_LONG = "train_steps=31250,decay_steps=31250,anneal_steps=25000"
+_LONG = "train_steps=31250,decay_steps=31250"
 register(
     "cifar10_slow_long",
     "the pair of cifar10_slow for ten epochs. Ours",
     Setting("autoregressive", _SLOW, f"{_LONG},method=autoregressive"),
-    Setting("delta_vae", _SLOW, _LONG),
+    Setting("delta_vae", _SLOW, f"{_LONG},anneal_steps=25000"),
 )
 register(
     "cifar10_slow_told",

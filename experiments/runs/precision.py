@@ -74,5 +74,5 @@ def _seconds_of_a_step(hparams, spec):
         for dtype in DTYPES
     }
     found = machine.medians(steps, rounds=3)
-    keras.backend.clear_session()  # The run's own model gets the names of a first one.
+    keras.backend.clear_session()  # The trial's graphs are of no more use.
     return found

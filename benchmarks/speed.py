@@ -189,6 +189,7 @@ def write(path, part, name, found, options):
     found["measured"] = {
         "date": datetime.date.today().isoformat(),
         "hardware": run_folder.hardware(),
+        "cores": len(os.sched_getaffinity(0)),
         "versions": command.versions(),
         "image_shape": list(options.image_shape),
     }

@@ -32,10 +32,14 @@ _RATES = ("committed_rate_nats", "rate_nats", "rate_aux_nats")
 _DEMO = (*_RATES, "nelbo_aux_bpd", "probe_accuracy", "reconstruction_agreement")
 # What a row of results compares, by the names of settings; the rest of a sweep is in
 # docs/results.md.
-_SWEEPS = ("sweep_fashion*.json", "sweep_cifar10_slow.json")
+_SWEEPS = (
+    "sweep_fashion*.json",
+    "sweep_cifar10_slow.json",
+    "sweep_cifar10_slow_long.json",
+)
 _DELTA, _PLAIN, _ALONE = ("delta_vae", "delta_vae_20"), ("vae",), ("autoregressive",)
 _TEXTS = ("lm1b_small", "documents")
-_SLOW = "sweep_lm1b_slow"
+_SLOW = "sweep_lm1b_slow_long"
 _TITLES = {
     "fashion_mnist": "Fashion-MNIST",
     "cifar10": "CIFAR-10",

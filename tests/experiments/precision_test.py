@@ -60,7 +60,7 @@ def test_a_run_goes_on_as_it_began(monkeypatch, tmp_path):
 
 
 def test_a_trial_on_this_machine_changes_nothing_else(tmp_path, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")  # Another test may have made it quiet.
     hparams, weights = trained(tmp_path / "auto", "auto")
     assert hparams.dtype in precision.DTYPES
     (line,) = [m for m in caplog.messages if m.startswith("dtype=auto")]

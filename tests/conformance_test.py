@@ -94,7 +94,7 @@ LAYERS = {
         lambda: (values(B, H, C),),
     ),
     "LSTMPrior": (
-        {"units": 7, "latent_channels": 2},
+        {"units": 7, "latent_channels": 2, "covariance": "full"},
         lambda: (values(B, H, 2),),
     ),
     "MultiHeadAttention": (

@@ -66,6 +66,7 @@ def _auxiliary_prior(hparams, policy):
     return deltavae_tf.LSTMPrior(
         hparams.auxiliary_units,
         hparams.latent_channels,
+        hparams.auxiliary_covariance,
         name="auxiliary_prior",
         dtype=policy,
     )

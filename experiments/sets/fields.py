@@ -34,6 +34,8 @@ class Field:
       needed: bool, whoever reads it must be given another value than the default.
       value_type: its type, by default that of `default`; None is then no value of it.
       optional: bool, whether None is a value.
+      later: bool, whether there are runs that are older than the field. Their models are
+        those of its default, and their checkpoints fit.
     """
 
     resume: str
@@ -45,6 +47,7 @@ class Field:
     needed: bool = False
     value_type: type | None = None
     optional: bool = False
+    later: bool = False
 
     def __post_init__(self):
         if self.value_type is None:
@@ -118,6 +121,12 @@ free = functools.partial(Field, FREE)
 COMMON = {
     "latent_channels": architecture(32, "z, latents of each row or token", low=1),
     "auxiliary_units": architecture(1024, "h_aux, LSTM of the auxiliary prior", low=1),
+    "auxiliary_covariance": architecture(
+        "diagonal",
+        "of the auxiliary prior's Gaussians: full follows correlated channels",
+        choices=("diagonal", "full"),
+        later=True,
+    ),
     "trained_part": training(
         "all",
         "auxiliary_prior: encoder and decoder stay as they are",

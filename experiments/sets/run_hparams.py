@@ -151,7 +151,11 @@ class Hparams:
 
     def architecture(self) -> dict[str, Any]:
         """The fields that decide whether a checkpoint fits: for its fingerprint."""
-        return self._with_resume(fields.ARCHITECTURE)
+        found = self._with_resume(fields.ARCHITECTURE)
+        for name, field in self._fields.items():
+            if field.later and found.get(name) == field.default:
+                del found[name]
+        return found
 
     def may_change_on_resume(self) -> tuple[str, ...]:
         """The names that a resumed run may have changed."""

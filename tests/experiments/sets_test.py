@@ -357,8 +357,11 @@ def test_what_a_resumed_run_may_change():
       trained_part num_held_out initial_loc_scale position_signal
     """.split()
     every = h.to_dict()
-    rest = {k: v for k, v in every.items() if k not in (*training, *free)}
+    later = ["auxiliary_covariance"]  # At its default: older checkpoints fit.
+    rest = {k: v for k, v in every.items() if k not in (*training, *free, *later)}
     assert h.architecture() == rest
+    changed = sets.hparams("digits", "auxiliary_covariance=full")
+    assert changed.architecture() == {**rest, "auxiliary_covariance": "full"}
     assert {"decoder_width", "alpha_max", "prior", "problem"} < set(rest)
     for text, name in (("beta,beta=2", "beta"), ("free_bits,free_bits=1", "free_bits")):
         changed = sets.hparams("digits", f"objective={text}")

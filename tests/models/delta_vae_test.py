@@ -238,34 +238,6 @@ def test_samples_do_not_depend_on_how_many(prior):
     assert five.min() >= 0 and five.max() <= 16
 
 
-def random_auxiliary_prior():
-    keras.utils.set_random_seed(0)
-    prior = deltavae_tf.LSTMPrior(8, 2)
-    prior(np.zeros((1, 8, 2), "float32"))  # Makes its weights.
-    testing.randomize(prior, scale=0.5)
-    return prior
-
-
-def test_auxiliary_prior_samples_follow_its_densities():
-    """Its paths, put back through `call`, have the moments they were drawn from."""
-    prior = random_auxiliary_prior()
-    eps = np.random.default_rng(0).normal(size=(3, 8, 2)).astype("float32")
-    z = ops.convert_to_numpy(prior.sample_from_noise(eps))
-    loc, scale = (ops.convert_to_numpy(t) for t in prior(z))
-    np.testing.assert_allclose((z - loc) / scale, eps, atol=1e-4)
-
-
-def test_auxiliary_prior_sees_only_the_past():
-    prior = random_auxiliary_prior()
-    z = np.random.default_rng(0).normal(size=(1, 8, 2)).astype("float32")
-    before = ops.convert_to_numpy(prior(z)[0])
-    for t in range(8):
-        moved = z.copy()
-        moved[:, t] += 1
-        seen = (ops.convert_to_numpy(prior(moved)[0]) != before).any(axis=(0, 2))
-        np.testing.assert_array_equal(seen, np.arange(8) > t)
-
-
 def test_baseline_without_latents():
     model, batch = tiny.image_decoder_alone(), batch_of(4)
     terms = model(batch)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deltavae_tf.presets import loading
 from deltavae_tf.training import run_folder
 from experiments.runs import results
 from experiments.sets import sweeps
@@ -125,6 +126,13 @@ def commands(folder):
                             , auxiliary],
         "auxiliary without": [train, auxiliary],
         "auxiliary again": [*more, source, auxiliary],
+        "auxiliary anew": [*more[:2], source, f"--output_dir={folder}/anew"]
+        + ["--hparams=learning_rate=0.01,auxiliary_covariance=full"],
+        "auxiliary of a preset": [train, "--preset=digits", "--train_steps=2"]
+        + [f"--output_dir={folder}/of_preset", "--hparams=auxiliary_units=8"],
+        "auxiliary of both": [train, source, "--preset=digits", auxiliary],
+        "auxiliary and decoder": [train, source, f"--output_dir={folder}/wider"]
+        + ["--hparams=decoder_width=24"],
         "auxiliary of another": [train, source, run],
         "some": ["python", f"import shutil; shutil.copytree('{runs}', '{some}'); "
                            f"os.remove('{some}/{NAMES[1]}/evaluation.json')"],
@@ -162,8 +170,10 @@ def commands(folder):
         ("tsne alone", "must hold a model with latents to show"),
         ("tsne other", "has no integer 'random_seed'"),
         ("auxiliary alone", "A decoder alone has no auxiliary prior to train"),
-        ("auxiliary without", "--warm_start_from (the folder of a trained run) and"),
+        ("auxiliary without", "--warm_start_from (the folder of a trained run) or"),
         ("auxiliary of another", "belongs to another run"),
+        ("auxiliary of both", "or --preset, and --output_dir"),
+        ("auxiliary and decoder", "stay as they are: of what makes the model only"),
     ],
 )  # fmt: skip
 def test_errors_are_one_line(commands, name, message):
@@ -405,6 +415,22 @@ def test_the_auxiliary_prior_alone_is_trained(folder, commands):
     for name in ("distortion_nats", "rate_nats"):
         assert after[name] == pytest.approx(before[name], rel=1e-6)
     assert after["rate_aux_nats"] < before["rate_aux_nats"] - 0.7
+    anew = commands["auxiliary anew"]
+    assert anew["status"] == 0, anew["stderr"]
+    other = read(folder, "anew", "evaluation.json")["weights"]["average"]["held_out"]
+    for name in ("distortion_nats", "rate_nats"):
+        assert other[name] == pytest.approx(before[name], rel=1e-6)
+    assert 0 < other["rate_aux_nats"] != pytest.approx(after["rate_aux_nats"], rel=1e-3)
     again = commands["auxiliary again"]
     assert again["status"] == 0
     assert again["stdout"] == commands["auxiliary"]["stdout"]
+
+
+def test_a_presets_auxiliary_prior_starts_anew(folder, commands):
+    found = commands["auxiliary of a preset"]
+    assert found["status"] == 0, found["stderr"]
+    numbers = read(folder, "of_preset", "evaluation.json")["weights"]["average"]
+    card = loading.card(loading.folder_of("digits"))
+    for name in ("distortion_nats", "rate_nats"):
+        expected = pytest.approx(card["numbers"][name], rel=1e-5)
+        assert numbers["held_out"][name] == expected

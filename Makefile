@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 JAX_TESTS := tests/jax_backend_test.py tests/experiments/jax_run_test.py \
-	tests/users_states_test.py
+	tests/users_states_test.py tests/models/auxiliary_prior_test.py
 JAX_USERS := tests/users_models_test.py
 TF219_TESTS := tests/models tests/training tests/layers tests/sampling \
 	tests/distributions tests/evaluation tests/conformance_test.py tests/export_test.py

@@ -43,8 +43,7 @@ def main(_):
     source = _source()
     if source.model.auxiliary_prior is None:
         raise errors.UserError(
-            "A decoder alone has no auxiliary prior to train. "
-            f"Received: {source.path}"
+            f"A decoder alone has no auxiliary prior to train. Received: {source.path}"
         )
     hparams = source.hparams.replace(
         trained_part="auxiliary_prior",

@@ -209,8 +209,8 @@ def _kl(loc, scale, mean, deviation, mixing=None):
     """KL(N(loc, diag(scale^2)) || the Gaussian of a time step): `[B, n]`, nats."""
     kl = tfd.kl_divergence(tfd.Normal(loc, scale), tfd.Normal(mean, deviation))
     if mixing is not None:
-        # With W = (I + mixing) / deviation the KL has |W scale|^2 and |W (mean - loc)|^2
-        # where mixing = 0 has these of 1 / deviation.
+        # With W = (I + mixing) / deviation the KL has |W scale|^2 and |W away|^2, where
+        # that without mixing has these of 1 / deviation.
         away = (loc - mean) / deviation
         kl += (_mixed(away, mixing) ** 2 - away**2) / 2
         more = ops.sum(mixing**2, axis=-2)  # Of each column: mixing has no diagonal.

@@ -34,8 +34,8 @@ class Field:
       needed: bool, whoever reads it must be given another value than the default.
       value_type: its type, by default that of `default`; None is then no value of it.
       optional: bool, whether None is a value.
-      later: bool, whether there are runs that are older than the field. Their models are
-        those of its default, and their checkpoints fit.
+      later: bool, whether there are runs that are older than the field. Their models
+        are those of its default, and their checkpoints fit.
     """
 
     resume: str

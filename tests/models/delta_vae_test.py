@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-import deltavae_tf
 from data import digits
 from data.images import batches
 from deltavae_tf.distributions import ar1

@@ -39,7 +39,7 @@ _SWEEPS = (
 )
 _DELTA, _PLAIN, _ALONE = ("delta_vae", "delta_vae_20"), ("vae",), ("autoregressive",)
 _TEXTS = ("lm1b_small", "documents")
-_SLOW = "sweep_lm1b_slow_long"
+_SLOW = "sweep_lm1b_slow"
 _TITLES = {
     "fashion_mnist": "Fashion-MNIST",
     "cifar10": "CIFAR-10",

@@ -84,15 +84,15 @@ def _register_slow(name, base, num_steps):
         # first leaves it time to learn what they say.
         return registry.based_on(
             base,
-            latent_channels=4, alpha_min=0.9, alpha_max=0.99, initial_loc_scale=10.0,
-            objective="kl_annealing", anneal_steps=num_steps // 2,
-            decay_steps=num_steps, train_steps=num_steps, eval_every=num_steps // 2,
+            latent_channels=2, alpha_min=0.9, alpha_max=0.99, initial_loc_scale=10.0,
+            objective="kl_annealing", anneal_steps=num_steps // 4,
+            decay_steps=num_steps, train_steps=num_steps, eval_every=500,
         )  # fmt: skip
 
     slow.__doc__ = f"{base} with slow latents, which can say something. Ours."
 
 
-_register_slow("lm1b_slow", "lm1b_small", 1000)
+_register_slow("lm1b_slow", "lm1b_small", 3000)
 _register_slow("documents_slow", "documents", 1000)
 
 

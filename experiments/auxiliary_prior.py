@@ -14,13 +14,11 @@ by --hparams, such as learning_rate (by default constant at 1e-3). With other
 auxiliary_units or another auxiliary_covariance the auxiliary prior starts anew.
 """
 
-from absl import flags as absl_flags
-
 from experiments import flags
 
 FLAGS = flags.FLAGS
 
-_PRESET = absl_flags.DEFINE_string(
+_PRESET = flags.flags.DEFINE_string(
     "preset", None, "A preset's name or folder, instead of --warm_start_from."
 )
 _ITS_OWN = "auxiliary_units", "auxiliary_covariance"
